@@ -4,6 +4,7 @@ pub mod alarms;
 pub mod commands;
 pub mod coordination;
 mod duration;
+mod preflight;
 mod reach;
 mod tls;
 mod token_file;
@@ -17,6 +18,7 @@ use roverline_client::Config;
 use roverline_protocol::api::commands::CommandKind;
 
 pub use crate::cli::duration::parse_duration;
+pub use crate::cli::preflight::PreflightArgs;
 use crate::cli::reach::{ReachArgs, UrlArgs, UrlOption};
 use crate::command::{self, Failure};
 use crate::environment;
@@ -92,6 +94,14 @@ enum Command {
         to: UrlArgs,
         #[command(flatten)]
         args: StopArgs,
+    },
+    /// Go or no-go before a run: endpoints, clocks, topics, battery, fix, locks, queues, alarms, stop
+    #[command(after_help = preflight::HELP)]
+    Preflight {
+        #[command(flatten)]
+        to: UrlArgs,
+        #[command(flatten)]
+        args: PreflightArgs,
     },
     /// Print the topics with their rates
     Topics {
@@ -290,6 +300,7 @@ impl Cli {
                 Command::Status { to, .. }
                 | Command::Stop { to, .. }
                 | Command::Topics { to, .. }
+                | Command::Preflight { to, .. }
                 | Command::Echo { to, .. },
             ) => (&to.urls, false),
             Some(
@@ -362,6 +373,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
             None => command::console::run(config?, cli.appearance.theme.as_deref()).await,
             Some(Command::Status { print, .. }) => command::status::run(config?, print).await,
             Some(Command::Stop { args, .. }) => command::stop::run(config?, args).await,
+            Some(Command::Preflight { args, .. }) => command::preflight::run(config?, args).await,
             Some(Command::Topics { print, .. }) => command::topics::run(config?, print).await,
             Some(Command::Echo { topic, field, count, print, .. }) => {
                 let what = command::echo::What { topic, field, count, print };

@@ -8,6 +8,7 @@ pub mod demo;
 pub mod echo;
 mod gateway;
 mod headless;
+pub mod preflight;
 pub mod print;
 mod report;
 mod session;

@@ -2,6 +2,8 @@
 
 use serde_json::Value;
 
+use crate::picture::PictureJob;
+
 /// An action for the runtime.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Effect {
@@ -43,6 +45,8 @@ pub enum Effect {
     Unwatch(u64),
     /// Put a text into the terminal's clipboard (OSC 52).
     Copy(String),
+    /// Make a picture, off the loop.
+    Picture(PictureJob),
     /// Ring the terminal's bell.
     Bell,
     /// Set the title of the terminal's window.

@@ -8,6 +8,9 @@ use tracing_appender::non_blocking::WorkerGuard;
 use tracing_appender::rolling::{Builder, Rotation};
 use tracing_subscriber::EnvFilter;
 
+use crate::picture::{PictureKind, PictureSetup};
+use crate::theme::ColorDepth;
+
 /// Days of logs that are kept.
 const LOG_FILES: usize = 7;
 
@@ -27,6 +30,17 @@ pub fn themes_dir() -> Option<PathBuf> {
 /// Directory of logs.
 pub fn log_dir() -> Option<PathBuf> {
     dir("XDG_STATE_HOME", ".local/state")
+}
+
+/// How the terminal shows pictures, and the pixels of its cells as far as it reports them.
+pub fn pictures() -> PictureSetup {
+    let kind = PictureKind::detect(|name| std::env::var(name).ok());
+    let size = crossterm::terminal::window_size().ok();
+    let cell = size.filter(|size| size.width > 0 && size.columns > 0 && size.rows > 0);
+    let cell = cell.map(|size| (size.width / size.columns, size.height / size.rows));
+    let cell = cell.filter(|(width, height)| *width > 0 && *height > 0);
+    let is_indexed = ColorDepth::detect(|name| std::env::var(name).ok()) == ColorDepth::Indexed;
+    PictureSetup { kind, cell: cell.unwrap_or(PictureSetup::default().cell), is_indexed }
 }
 
 /// Why there is no log. The console runs without one.

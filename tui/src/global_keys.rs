@@ -46,6 +46,7 @@ pub static EVERY_SCREEN: Context = Context {
             .footer("drive")
             .grave(),
         char('a', alarms, "the alarms").footer("alarms"),
+        char('P', preflight, "preflight: go or no-go"),
         char('n', crate::screen::log::open_note, "a note, into the team's log").footer("note"),
         char('t', toggle_rewind, "rewind: the last half hour, on every screen").footer("rewind"),
         ctrl('t', next_theme, "next theme"),

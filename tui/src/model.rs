@@ -17,7 +17,7 @@ use std::time::Duration;
 use roverline_schema::Registry;
 
 pub use crate::model::api::{Answer, Api, Document};
-pub use crate::model::history::History;
+pub use crate::model::history::{History, RecordedTimes};
 pub use crate::model::network::{Network, Serving};
 pub use crate::model::now::Now;
 pub use crate::model::question::{Form, Question, QuestionKind, RELEASE_WORD, SMALLEST};
@@ -89,14 +89,16 @@ pub struct Model {
     pub screens: Screens,
     /// The name of this client, under which it takes locks.
     pub client: String,
+    /// Whether this is what was, shown by rewind.
+    pub is_past: bool,
     /// Whether a person is at the console; a command that prints is unattended.
     pub is_attended: bool,
     /// Requests to the HTTP API, and watches of its paths.
     pub api: Api,
     /// The last half hour.
     pub history: History,
-    /// When the locks that were last recorded had come.
-    pub recorded_locks: Option<Duration>,
+    /// When what was last recorded of the team had come.
+    pub recorded: RecordedTimes,
     /// What is shown instead of now.
     pub rewind: Option<Rewind>,
     /// The links.

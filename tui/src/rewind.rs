@@ -1,12 +1,13 @@
 //! Rewind: the screens as they were, rebuilt from the history. Nothing of it is now.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 
 use crate::effect::Effect;
-use crate::model::history::{KEPT_BYTES, Kept, Moment, STEP, Step};
-use crate::model::{Model, Now, Rewind};
+use crate::model::history::{KEPT_BYTES, Kept, Moment, STEP, Step, TeamChanges};
+use crate::model::{Document, Model, Now, Rewind};
 use crate::update::sample;
 
 /// Records a step of the history, if one is due.
@@ -24,18 +25,28 @@ pub fn record(model: &mut Model) {
         }
         row.set_recorded();
     }
-    let locks = &model.screens.team.locks;
-    let is_new = model.recorded_locks != Some(locks.at);
-    let locks_now = locks.value.as_ref().filter(|_| is_new).map(|list| std::sync::Arc::new(list.clone()));
-    model.recorded_locks = Some(locks.at);
+    let (team, recorded) = (&model.screens.team, &mut model.recorded);
+    let team = TeamChanges {
+        locks: change(&team.locks, &mut recorded.locks),
+        alarms: change(&model.screens.alarms.list, &mut recorded.alarms),
+        queues: change(&team.queues, &mut recorded.queues),
+        values: change(&team.values, &mut recorded.values),
+    };
     model.history.push(Step {
         at: now.mono,
         wall_ns: now.wall_ns,
         values,
         endpoints: model.network.endpoints.clone(),
         all_down_since: model.network.all_down_since,
-        locks: locks_now,
+        team,
     });
+}
+
+/// What a document has become since it was recorded.
+fn change<T: Clone>(document: &Document<T>, recorded: &mut Option<Duration>) -> Option<Option<Arc<T>>> {
+    let at = document.value.as_ref().map(|_| document.at);
+    let is_new = std::mem::replace(recorded, at) != at;
+    is_new.then(|| document.value.clone().map(Arc::new))
 }
 
 /// Begins to show what was a second ago, or ends it.
@@ -105,6 +116,7 @@ fn past(model: &Model, moment: &Moment, before: Option<&Model>) -> Model {
     let mut past = Model::new(model.theme_names.clone(), model.theme);
     (past.size, past.screen, past.registry) = (model.size, model.screen, model.registry.clone());
     past.client.clone_from(&model.client);
+    past.is_past = true;
     past.now = Now { mono: moment.at, wall_ns: moment.wall_ns };
     past.network = model.network.at(moment.endpoints.clone(), moment.all_down_since, moment.wall_ns);
     let infos: Vec<_> = moment.values.values().map(|kept| (*kept.info).clone()).collect();
@@ -114,12 +126,19 @@ fn past(model: &Model, moment: &Moment, before: Option<&Model>) -> Model {
         sample::restore(&mut past, kept);
     }
     past.topics.adopt(&before.unwrap_or(model).topics, past.now);
-    past.screens.topics.fields.pending = true;
+    past.screens.topics = model.screens.topics.until(moment.at);
+    past.screens.topics.fields = before.unwrap_or(model).screens.topics.fields.anew();
     past.screens.log = model.screens.log.until(moment.wall_ns);
     past.screens.drive = model.screens.drive.until(moment.at);
     past.screens.map = model.screens.map.clone();
     past.screens.team.cursor = before.unwrap_or(model).screens.team.cursor.clone();
-    past.screens.team.locks.value = moment.locks.as_deref().cloned();
+    let team = &moment.team;
+    past.screens.team.locks.value = team.locks.as_deref().cloned();
+    past.screens.team.queues.value = team.queues.as_deref().cloned();
+    past.screens.team.values.value = team.values.as_deref().cloned();
+    past.screens.alarms.list.value = team.alarms.as_deref().cloned();
+    past.screens.alarms.cursor.clone_from(&before.unwrap_or(model).screens.alarms.cursor);
+    past.screens.alarms.with_cleared = model.screens.alarms.with_cleared;
     sample::decode_selected(&mut past);
     past
 }

@@ -1,6 +1,7 @@
 //! The console's event loop: keys, links and clock in, effects and frames out.
 
 mod output;
+mod pictures;
 mod redraw;
 mod terminal;
 mod traced_samples;
@@ -16,7 +17,9 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use crate::command::{Clock, perform};
 use crate::effect::Effect;
+use crate::environment::pictures;
 use crate::model::Model;
+use crate::runtime::pictures::Pictures;
 use crate::runtime::redraw::{RedrawScheduler, Urgency};
 use crate::runtime::terminal::TerminalGuard;
 use crate::runtime::traced_samples::TracedSamples;
@@ -45,6 +48,7 @@ pub async fn run(config: Config, themes: &[Theme], theme: usize) -> std::io::Res
         typing: Typing::default(),
         link: None,
         traced: TracedSamples::default(),
+        pictures: Pictures::start(pictures())?,
         quit: false,
     };
     let size = crossterm::terminal::size()?;
@@ -77,6 +81,10 @@ pub async fn run(config: Config, themes: &[Theme], theme: usize) -> std::io::Res
                 }
                 None => linked = false,
             },
+            (number, made) = console.pictures.next() => {
+                console.pace.request(Urgency::Now);
+                console.send(Msg::Picture { number, made })?;
+            }
             _ = tick.tick() => {
                 console.pace.request(Urgency::Someday);
                 console.send(Msg::Clock(console.clock.now()))?;
@@ -103,6 +111,7 @@ struct Console<'a> {
     typing: Typing,
     link: Option<Link>,
     traced: TracedSamples,
+    pictures: Pictures,
     quit: bool,
 }
 
@@ -178,6 +187,7 @@ impl Console<'_> {
             match effect {
                 Effect::Quit => self.quit = true,
                 Effect::Copy(text) => self.screen.copy(&text)?,
+                Effect::Picture(job) => self.pictures.request(job),
                 Effect::Bell => self.screen.ring()?,
                 Effect::Title(title) => self.screen.set_title(&title)?,
                 Effect::Suspend => {

@@ -13,6 +13,8 @@ macro_rules! with_screens {
             log Log,
             traces Traces,
             alarms Alarms,
+            camera Camera,
+            preflight Preflight,
         }
     };
 }

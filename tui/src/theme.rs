@@ -7,7 +7,7 @@ mod load;
 use crate::model::quality::Quality;
 use ratatui::style::{Modifier, Style};
 
-pub use crate::theme::depth::ColorDepth;
+pub use crate::theme::depth::{ColorDepth, indexed};
 pub use crate::theme::file::{ThemeError, parse};
 pub use crate::theme::load::{Themes, load};
 

@@ -38,6 +38,8 @@ pub enum Slot {
     EmergencyStop,
     /// Whether the rover violated its boundary.
     Boundary,
+    /// The corners of its boundary.
+    Fence,
     /// One of several temperatures.
     Temperature,
     /// Diagnostic messages.
@@ -78,6 +80,7 @@ static TABLE: &[Rule] = &[
     rule(Slot::EmergencyStop, FLAG, "/emergency_stop"),
     rule(Slot::EmergencyStop, FLAG, "**/{emergency_stop,emergency,estop,e_stop}{,/state}"),
     rule(Slot::Boundary, FLAG, "**/{boundary_violation,boundary,geofence}"),
+    rule(Slot::Fence, "geometry_msgs/msg/PolygonStamped", "**/{boundary,fence,geofence}{,/**}"),
     rule(Slot::Temperature, "sensor_msgs/msg/Temperature", "**"),
     rule(Slot::Diagnostics, "diagnostic_msgs/msg/DiagnosticArray", "**"),
 ];
@@ -143,6 +146,7 @@ mod tests {
             ("/led/state", "std_msgs/msg/ColorRGBA", Some(Slot::Led)),
             ("/safety/boundary_violation", FLAG, Some(Slot::Boundary)),
             ("/autonomy/enabled", FLAG, Some(Slot::Autonomous)),
+            ("/safety/boundary", "geometry_msgs/msg/PolygonStamped", Some(Slot::Fence)),
             ("/chatter", TEXT, None),
         ] {
             assert_eq!(slot(topic, type_name), expected, "{topic} {type_name}");

@@ -14,7 +14,9 @@ use roverline_protocol::status::{EndpointEvent, EventKind};
 use crate::effect::Effect;
 use crate::format;
 use crate::model::{Answer, Model, NOTIFICATION_DURATION, Now, Overlay, Screen};
+use crate::picture::{Picture, PictureFault};
 use crate::rewind;
+use crate::screen::camera;
 use crate::screens::entry;
 
 /// An event.
@@ -48,6 +50,13 @@ pub enum Msg {
         number: u64,
         /// The link's id.
         id: u64,
+    },
+    /// A picture has been made, or not.
+    Picture {
+        /// The number of the job.
+        number: u64,
+        /// The picture.
+        made: Result<Picture, PictureFault>,
     },
     /// A person is at this console, under this client name.
     Attend(String),
@@ -89,6 +98,7 @@ pub fn update(model: &mut Model, msg: Msg) -> Vec<Effect> {
             model.api.sent(number, id);
             Vec::new()
         }
+        Msg::Picture { number, made } => camera::decoded(model, number, made),
         Msg::Attend(client) => {
             (model.client, model.is_attended) = (client, true);
             Screen::ALL.iter().flat_map(|&screen| (entry(screen).start)(model)).collect()

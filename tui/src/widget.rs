@@ -1,5 +1,6 @@
 //! Drawing helpers. They know styles and columns, nothing about rovers.
 
+mod chart;
 mod plan;
 mod reading;
 mod table;
@@ -11,6 +12,7 @@ use ratatui::style::Style;
 use unicode_width::UnicodeWidthStr;
 
 use crate::format;
+pub use crate::widget::chart::{Chart, chart, chart_columns, short_number};
 pub use crate::widget::plan::{Plan, Sign, arrow, fitted, plan};
 pub use crate::widget::reading::group;
 pub use crate::widget::table::{Align, Cell, Column, line, table, widths};

@@ -31,14 +31,16 @@ fn screens_by_number_and_by_turning() {
         ("5", Screen::Topics),
         ("1", Screen::Drive),
         ("\t", Screen::Map),
-        ("\t\t\t\t\t\t\t", Screen::Drive),
-        ("h", Screen::Alarms),
+        ("\t\t\t\t\t\t\t\t\t", Screen::Drive),
+        ("h", Screen::Preflight),
+        ("8", Screen::Alarms),
+        ("P", Screen::Preflight),
     ] {
         rig.keys(keys);
         assert_eq!(rig.model.screen, screen, "{keys:?}");
     }
     rig.key(KeyCode::BackTab);
-    assert_eq!(rig.model.screen, Screen::Traces);
+    assert_eq!(rig.model.screen, Screen::Camera);
 }
 
 #[test]

@@ -10,6 +10,7 @@ mod support;
 
 use std::time::Duration;
 
+use roverline_client::Event;
 use roverline_tui::effect::Effect;
 use roverline_tui::update::Msg;
 use serde_json::json;
@@ -87,13 +88,72 @@ fn a_position_is_copied() {
 fn the_way_points_are_watched_while_they_are_shown() {
     let mut rig = Rig::attended();
     let count = |rig: &Rig| {
-        let is_watch = |e: &&Effect| matches!(e, Effect::Watch { path, .. } if path.contains("waypoints"));
+        let is_watch = |e: &&Effect| matches!(e, Effect::Watch { path, .. } if path.contains("waypoints") || path.contains("marks"));
         let ended = rig.effects.iter().filter(|e| matches!(e, Effect::Unwatch(_))).count();
         rig.effects.iter().filter(is_watch).count() as i64 - ended as i64
     };
     assert_eq!(count(&rig), 1);
     rig.keys("2");
-    assert_eq!(count(&rig), 1);
+    assert_eq!(count(&rig), 2, "the marks as well");
     rig.keys("3");
     assert_eq!(count(&rig), 0);
+}
+
+#[test]
+fn marks_fence_and_scan() {
+    let mut rig = driven();
+    let infos = [topic("/scan", "sensor_msgs/msg/LaserScan"), topic("/odom", "nav_msgs/msg/Odometry")];
+    rig.link(Event::Topics(infos.to_vec().into()));
+    rig.effects.clear();
+    rig.keys("2");
+    let is_scan =
+        |effect: &Effect| matches!(effect, Effect::Subscribe { topics, .. } if topics[0] == "/scan");
+    assert!(rig.effects.iter().any(is_scan), "{:?}", rig.effects);
+    let mark = |name: &str, value| {
+        json!({"key": format!("marks/{name}"), "value": value, "version": 1, "revision": 2, "created": 2,
+            "by": "ann", "client": null, "written_ns": 0, "expires": false})
+    };
+    let keys = [
+        mark("bottle", json!({"x": 12.0, "y": 25.0, "note": "green\u{1b}[2J, behind the rock"})),
+        mark("gate", json!({"lat": 38.4064, "lon": -110.7917})),
+        mark("odd", json!("no place")),
+    ];
+    rig.answer("WATCH /api/v2/kv?prefix=marks/", 200, json!({"keys": keys, "revision": 2, "next": null}));
+    let fence = topic("/safety/boundary", "geometry_msgs/msg/PolygonStamped");
+    let corner = |x: f64, y: f64| json!({"x": x, "y": y, "z": 0.0});
+    let corners = [corner(-5.0, -5.0), corner(25.0, -5.0), corner(25.0, 42.0), corner(-5.0, 42.0)];
+    rig.sample(&fence, &json!({"polygon": {"points": corners}}));
+    let ranges = vec![3.0; 90];
+    let scan = json!({"angle_min": -0.8, "angle_increment": 0.018, "range_max": 10.0, "ranges": ranges});
+    rig.sample(&infos[0], &scan);
+    snap("map_layers", &mut rig);
+    rig.effects.clear();
+    rig.keys("s");
+    assert!(
+        rig.effects
+            .iter()
+            .any(|effect| matches!(effect, Effect::Unsubscribe(topics) if topics[0] == "/scan"))
+    );
+}
+
+#[test]
+fn a_mark_is_a_shared_value_and_the_nearest_one_is_deleted() {
+    let mut rig = driven();
+    rig.keys("2lk").dialog("M", "bottle/1 green, behind the rock\n");
+    let body = rig.body("PUT /api/v2/kv/marks/bottle-1?version=0");
+    assert_eq!(body["note"], "green, behind the rock");
+    let [x, y] = ["x", "y"].map(|name| body[name].as_f64().unwrap());
+    assert!(x.is_finite() && y.is_finite());
+    rig.effects.clear();
+    rig.keys("X");
+    assert!(rig.model.question().is_none() && rig.notification().contains("no marks"));
+    let mark = |name: &str, x: f64| {
+        json!({"key": format!("marks/{name}"), "value": {"x": x, "y": 0.0}, "version": 1, "revision": 2,
+            "created": 2, "by": "ann", "client": null, "written_ns": 0, "expires": false})
+    };
+    let list = json!({"keys": [mark("far", 500.0), mark("near", 5.0)], "revision": 2, "next": null});
+    rig.answer_again("WATCH /api/v2/kv?prefix=marks/&limit=100", 200, list);
+    rig.dialog("X", "y");
+    let deleted = |effect: &Effect| matches!(effect, Effect::Request { method: "DELETE", path, .. } if path == "/api/v2/kv/marks/near");
+    assert!(rig.effects.iter().any(deleted), "{:?}", rig.effects);
 }

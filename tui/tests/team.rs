@@ -252,7 +252,7 @@ fn what_costs_the_radio_is_watched_while_it_is_shown() {
     rig.effects.clear();
     rig.key(KeyCode::Tab);
     let ended = rig.effects.iter().filter(|e| matches!(e, Effect::Unwatch(_))).count();
-    assert_eq!((ended, watched(&rig)), (3, 0));
+    assert_eq!((ended, watched(&rig)), (3, 1), "Topics watches limits and expected rates");
 }
 
 #[test]
@@ -275,4 +275,46 @@ fn presence_is_written_seldom_and_never_by_an_observer() {
     }
     rig.link(Event::Endpoints(views.into()));
     assert_eq!(writes(&mut rig), 0);
+}
+
+#[test]
+fn rewind_shows_the_queues_of_then_and_nothing_of_a_time_without_them() {
+    let mut rig = team();
+    let second = Duration::from_secs(1);
+    let shown = |rig: &Rig| text(&support::draw(&rig.model, 110, 40));
+    for _ in 0..3 {
+        rig.wait(second);
+    }
+    let none = json!({"queues": [], "total": 0, "next": null});
+    rig.answer_again("WATCH /api/v2/queues", 200, none);
+    for _ in 0..3 {
+        rig.wait(second);
+    }
+    assert!(!shown(&rig).contains("waypoints"));
+    rig.keys("t");
+    for _ in 0..4 {
+        rig.key(KeyCode::Left);
+    }
+    assert!(shown(&rig).contains("waypoints") && shown(&rig).contains("north gate"), "{}", shown(&rig));
+    rig.keys("\u{1b}1");
+    for _ in 0..3 {
+        rig.wait(second);
+    }
+    rig.keys("t4");
+    assert!(!shown(&rig).contains("north gate"), "nobody watched them then: {}", shown(&rig));
+}
+
+#[test]
+fn rates_of_queues_are_of_the_last_minute() {
+    let mut rig = team();
+    for n in 0..20_u64 {
+        let queue = json!({"name": "samples", "ready": 5, "in_flight": 0, "delayed": 0, "dead": 0, "enqueued": 50 + n,
+            "oldest_ns": null, "max_deliveries": 5, "visibility_ms": 30_000, "node_id": "primary"});
+        let list = json!({"queues": [queue], "total": 1, "next": null});
+        rig.answer_again("WATCH /api/v2/queues", 200, list).wait(Duration::from_secs(1));
+    }
+    let screen = text(&support::draw(&rig.model, 110, 40));
+    let row = screen.lines().find(|line| line.contains("samples")).unwrap();
+    let words: Vec<&str> = row.split_whitespace().collect();
+    assert_eq!(words[words.len() - 2..], ["60", "60"], "{row}");
 }

@@ -10,6 +10,7 @@ pub mod limit;
 pub mod list;
 pub mod record;
 pub mod rule;
+pub mod setting;
 #[cfg(test)]
 mod tests;
 

@@ -90,7 +90,7 @@ pub struct TopicEntry {
     pub delivery: Delivery,
     /// Most samples per second that leave this endpoint; null: no limit.
     pub max_rate_hz: Option<f64>,
-    /// Samples per second that the routing table expects of its publishers; null: it expects none.
+    /// Samples per second that are expected of its publishers, by the routing table or by an operator; null: none.
     pub expected_rate_hz: Option<f64>,
     /// QoS offered by its publishers.
     pub qos: QosDocument,

@@ -17,6 +17,7 @@ pub(crate) fn list(endpoint: &Endpoint, paging: &Paging) -> TopicList {
         (part.into_iter().map(entry).collect::<Vec<_>>(), total, next)
     });
     for topic in &mut topics {
+        add_expected(topic, endpoint);
         add_nodes(topic, &graph);
     }
     TopicList { topics, total, next }
@@ -29,6 +30,7 @@ pub(crate) fn one(endpoint: &Endpoint, name: &str) -> Result<TopicDetail, ApiErr
         .hub
         .with_topics(|mut topics| Iterator::find(&mut topics, |topic| topic.info.name == name).map(entry));
     let mut topic = topic.ok_or_else(|| unknown(&name))?;
+    add_expected(&mut topic, endpoint);
     add_nodes(&mut topic, &endpoint.ros.graph());
     let definition = endpoint.hub.registry().text(&topic.type_name).ok();
     Ok(TopicDetail { topic, definition: definition.map(|text| text.to_string()) })
@@ -73,6 +75,11 @@ fn entry(topic: &mut Topic) -> TopicEntry {
         subscribers: Vec::new(),
         listeners: topic.subscriber_count(),
     }
+}
+
+/// An operator may expect another rate than the routing table.
+fn add_expected(topic: &mut TopicEntry, endpoint: &Endpoint) {
+    topic.expected_rate_hz = endpoint.alarms.expected_rate_hz(&topic.name, topic.expected_rate_hz);
 }
 
 fn add_nodes(topic: &mut TopicEntry, graph: &Graph) {

@@ -9,11 +9,13 @@ mod finding;
 mod limit_watch;
 pub(crate) mod publication;
 mod rates;
+mod settings;
 mod statuses;
 mod system;
 mod writer;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
@@ -23,6 +25,8 @@ use roverline_protocol::alarms::list::{AlarmFilter, sort, totals};
 use roverline_protocol::alarms::record::{AlarmRecord, Reading};
 use roverline_protocol::api::alarms::{AlarmDocument, AlarmList, AlarmSeverity};
 use tokio::sync::{Notify, watch};
+
+use crate::endpoint::alarms::settings::Settings;
 
 const DISABLED: &str = "alarms are off: [alarms] enabled in roverline.toml";
 /// Alarms that are left out are counted up to this number.
@@ -34,6 +38,8 @@ pub struct AlarmBoard {
     changes: watch::Sender<u64>,
     unwritten: Notify,
     is_disabled: AtomicBool,
+    /// What operators have set.
+    settings: Mutex<Arc<Settings>>,
 }
 
 #[derive(Default)]
@@ -53,6 +59,7 @@ impl Default for AlarmBoard {
             changes: watch::Sender::new(0),
             unwritten: Notify::new(),
             is_disabled: AtomicBool::new(false),
+            settings: Mutex::default(),
         }
     }
 }
@@ -130,6 +137,19 @@ impl AlarmBoard {
         self.unwritten.notify_one();
     }
 
+    /// The expected rate of a topic, samples per second: that of the routing table, unless an operator has set another.
+    pub fn expected_rate_hz(&self, topic: &str, configured: Option<f64>) -> Option<f64> {
+        self.settings.lock().rate(topic, configured)
+    }
+
+    fn settings(&self) -> Arc<Settings> {
+        self.settings.lock().clone()
+    }
+
+    fn set_settings(&self, settings: Settings) {
+        *self.settings.lock() = Arc::new(settings);
+    }
+
     fn set_readings(&self, readings: HashMap<String, Reading>) {
         self.state.lock().readings = readings;
     }
@@ -156,8 +176,6 @@ impl BoardState {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use roverline_coordination::Coordination;
     use roverline_coordination::events::NodeIdentity;
     use roverline_coordination::store::SqliteStore;

@@ -50,7 +50,12 @@ pub fn perform(link: &Link, effect: &Effect) -> Option<Msg> {
             return Some(Msg::RequestSent { number: *number, id: link.watch(path) });
         }
         Effect::Unwatch(id) => link.unwatch(*id),
-        Effect::Copy(_) | Effect::Bell | Effect::Title(_) | Effect::Suspend | Effect::Quit => {}
+        Effect::Copy(_)
+        | Effect::Picture(_)
+        | Effect::Bell
+        | Effect::Title(_)
+        | Effect::Suspend
+        | Effect::Quit => {}
     }
     None
 }
@@ -96,6 +101,21 @@ impl HeadlessSession {
         }
     }
 
+    /// Changes the model, and executes the effects of that.
+    pub fn with(&mut self, change: impl FnOnce(&mut Model) -> Vec<Effect>) {
+        self.model.now = self.clock.now();
+        let effects = change(&mut self.model);
+        self.perform_all(effects);
+    }
+
+    fn perform_all(&mut self, effects: Vec<Effect>) {
+        for effect in effects {
+            if let Some(msg) = perform(&self.link, &effect) {
+                update(&mut self.model, msg);
+            }
+        }
+    }
+
     fn take(&mut self, first: Event) {
         self.send(Msg::Link(first));
         for _ in 0..BATCH {
@@ -108,10 +128,7 @@ impl HeadlessSession {
         if let Msg::Link(Event::Certificate { text, .. }) = &msg {
             complain(text);
         }
-        for effect in update(&mut self.model, msg) {
-            if let Some(msg) = perform(&self.link, &effect) {
-                update(&mut self.model, msg);
-            }
-        }
+        let effects = update(&mut self.model, msg);
+        self.perform_all(effects);
     }
 }

@@ -149,6 +149,10 @@ pub(super) fn alarms(model: &mut Model) -> Vec<Effect> {
     switch_to(model, Screen::Alarms)
 }
 
+pub(super) fn preflight(model: &mut Model) -> Vec<Effect> {
+    switch_to(model, Screen::Preflight)
+}
+
 pub(super) fn next_screen(model: &mut Model) -> Vec<Effect> {
     cycle(model, 1)
 }

@@ -6,7 +6,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use roverline_client::EndpointView;
+use roverline_protocol::api::alarms::AlarmList;
+use roverline_protocol::api::kv::KvList;
 use roverline_protocol::api::locks::LockList;
+use roverline_protocol::api::queues::QueueList;
 use roverline_protocol::native::TopicInfo;
 
 /// Time between two steps.
@@ -23,6 +26,12 @@ const VALUE_BYTES: usize = 176;
 const STEP_BYTES: usize = 256;
 /// What is stored of an endpoint, bytes, its texts included.
 const ENDPOINT_BYTES: usize = 512;
+/// What is stored of an alarm, bytes, its texts included.
+const ALARM_BYTES: usize = 1_024;
+/// What is stored of a queue, or around a shared value, bytes.
+const ENTRY_BYTES: usize = 256;
+/// What is stored around a part of a JSON value, bytes.
+const JSON_BYTES: usize = 48;
 
 /// The newest value of a topic at a moment.
 #[derive(Clone, Debug, PartialEq)]
@@ -50,21 +59,98 @@ pub struct Step {
     pub endpoints: Arc<[EndpointView]>,
     /// Since when no endpoint was in use.
     pub all_down_since: Option<Duration>,
-    /// The locks, if they have changed.
+    /// What the team shares, if it has changed.
+    pub team: TeamChanges,
+}
+
+/// What the team shares, as far as it has changed: `Some(None)` if it is not known any more.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct TeamChanges {
+    /// The locks.
+    pub locks: Option<Option<Arc<LockList>>>,
+    /// The alarms.
+    pub alarms: Option<Option<Arc<AlarmList>>>,
+    /// The queues, while they were watched.
+    pub queues: Option<Option<Arc<QueueList>>>,
+    /// The values, while they were watched.
+    pub values: Option<Option<Arc<KvList>>>,
+}
+
+/// When what was last recorded had come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RecordedTimes {
+    /// The locks.
+    pub locks: Option<Duration>,
+    /// The alarms.
+    pub alarms: Option<Duration>,
+    /// The queues.
+    pub queues: Option<Duration>,
+    /// The values.
+    pub values: Option<Duration>,
+}
+
+/// What the team shared at a moment.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct TeamMoment {
+    /// The locks.
     pub locks: Option<Arc<LockList>>,
+    /// The alarms.
+    pub alarms: Option<Arc<AlarmList>>,
+    /// The queues.
+    pub queues: Option<Arc<QueueList>>,
+    /// The values.
+    pub values: Option<Arc<KvList>>,
+}
+
+impl TeamMoment {
+    fn apply(&mut self, changes: &TeamChanges) {
+        fn set<T>(now: &mut Option<Arc<T>>, change: Option<&Option<Arc<T>>>) {
+            if let Some(change) = change {
+                now.clone_from(change);
+            }
+        }
+        set(&mut self.locks, changes.locks.as_ref());
+        set(&mut self.alarms, changes.alarms.as_ref());
+        set(&mut self.queues, changes.queues.as_ref());
+        set(&mut self.values, changes.values.as_ref());
+    }
+
+    /// The memory it takes, bytes.
+    fn bytes(&self) -> usize {
+        let clients = |lock: &roverline_protocol::api::locks::LockDocument| {
+            1 + lock.holders.len() + lock.waiting.len() + lock.handovers.len()
+        };
+        let locks = self.locks.iter().flat_map(|list| &list.locks).map(clients).sum::<usize>();
+        let alarms = self.alarms.as_ref().map_or(0, |list| list.alarms.len());
+        let queues = self.queues.as_ref().map_or(0, |list| list.queues.len());
+        let values = self.values.iter().flat_map(|list| &list.keys);
+        let values: usize =
+            values.map(|value| value.key.len() + json_bytes(&value.value) + ENTRY_BYTES).sum();
+        locks * ENDPOINT_BYTES + alarms * ALARM_BYTES + queues * ENTRY_BYTES + values
+    }
+}
+
+/// About the memory that a JSON value takes.
+fn json_bytes(value: &serde_json::Value) -> usize {
+    use serde_json::Value;
+    JSON_BYTES
+        + match value {
+            Value::String(text) => text.len(),
+            Value::Array(items) => items.iter().map(json_bytes).sum(),
+            Value::Object(fields) => {
+                fields.iter().map(|(name, field)| name.len() + JSON_BYTES + json_bytes(field)).sum()
+            }
+            _ => 0,
+        }
 }
 
 impl Step {
     /// The memory it takes, bytes.
     fn bytes(&self) -> usize {
         let values: usize = self.values.iter().map(|kept| kept.payload.len() + VALUE_BYTES).sum();
-        let locks = self.locks.as_ref().map_or(0, |list| {
-            let clients = |lock: &roverline_protocol::api::locks::LockDocument| {
-                1 + lock.holders.len() + lock.waiting.len() + lock.handovers.len()
-            };
-            list.locks.iter().map(clients).sum::<usize>() * ENDPOINT_BYTES
-        });
-        STEP_BYTES + values + self.endpoints.len() * ENDPOINT_BYTES + locks
+        let mut team = TeamMoment::default();
+        team.apply(&self.team);
+        STEP_BYTES + values + self.endpoints.len() * ENDPOINT_BYTES + team.bytes()
     }
 }
 
@@ -81,8 +167,8 @@ pub struct Moment {
     pub endpoints: Arc<[EndpointView]>,
     /// Since when no endpoint was in use.
     pub all_down_since: Option<Duration>,
-    /// The locks.
-    pub locks: Option<Arc<LockList>>,
+    /// What the team shared.
+    pub team: TeamMoment,
 }
 
 /// The steps, and what was before the first one.
@@ -137,6 +223,12 @@ impl History {
         Some((self.steps.front()?.at, self.steps.back()?.at))
     }
 
+    /// The recorded values of a topic, the newest first.
+    pub fn values_of(&self, topic: &str) -> impl Iterator<Item = &Kept> {
+        let values = self.steps.iter().rev().flat_map(|step| &step.values);
+        values.filter(move |kept| kept.info.name == topic)
+    }
+
     /// Memory in use, bytes.
     pub fn bytes(&self) -> usize {
         self.bytes
@@ -155,16 +247,15 @@ impl History {
 }
 
 fn base_bytes(base: &Moment) -> usize {
-    base.values.values().map(|kept| kept.payload.len() + 2 * VALUE_BYTES).sum()
+    let values: usize = base.values.values().map(|kept| kept.payload.len() + 2 * VALUE_BYTES).sum();
+    values + base.team.bytes()
 }
 
 fn apply(moment: &mut Moment, step: &Step) {
     (moment.at, moment.wall_ns) = (step.at, step.wall_ns);
     moment.endpoints = step.endpoints.clone();
     moment.all_down_since = step.all_down_since;
-    if let Some(locks) = &step.locks {
-        moment.locks = Some(locks.clone());
-    }
+    moment.team.apply(&step.team);
     for kept in &step.values {
         moment.values.insert(kept.info.name.clone(), kept.clone());
     }

@@ -180,6 +180,8 @@ pub struct Rover {
     pub stop_since: Option<Duration>,
     /// Whether the rover violated its boundary.
     pub boundary: Option<Reading<bool>>,
+    /// The corners of that boundary, metres east and north.
+    pub fence: Option<Reading<Vec<(f64, f64)>>>,
     /// Degrees Celsius by component.
     pub temperatures: BTreeMap<String, Reading<f64>>,
     /// Diagnostics by name.
@@ -206,6 +208,7 @@ impl Rover {
         set(&mut self.led, topic, at);
         set(&mut self.emergency_stop, topic, at);
         set(&mut self.boundary, topic, at);
+        set(&mut self.fence, topic, at);
         set(self.temperatures.values_mut(), topic, at);
         set(self.diagnostics.values_mut(), topic, at);
     }

@@ -22,6 +22,7 @@ use roverline_protocol::printable::printable;
 
 use crate::model::Model;
 use crate::runtime::output::{Finished, Output};
+use crate::runtime::pictures;
 use crate::theme::Theme;
 use crate::view;
 
@@ -73,6 +74,10 @@ impl TerminalGuard {
         let hold = TerminalOwnership { held: Arc::default(), output };
         let (default, ours) = (std::panic::take_hook(), hold.clone());
         std::panic::set_hook(Box::new(move |panic| {
+            // The thread of pictures catches it, and the console goes on.
+            if std::thread::current().name() == Some(pictures::THREAD) {
+                return tracing::error!("{panic}");
+            }
             ours.give_back();
             tracing::error!("{panic}");
             default(panic);

@@ -6,7 +6,7 @@ mod update;
 mod view;
 
 pub use crate::screen::drive::update::switched;
-pub use crate::screen::drive::view::{course, motion, position_of};
+pub use crate::screen::drive::view::{course, fence, motion, position_of};
 use crate::screen_entry::{ScreenEntry, no_scroll};
 
 /// The screen.

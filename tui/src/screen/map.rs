@@ -1,11 +1,12 @@
 //! The Map screen: track, way-points and start from above.
 
 mod keys;
+mod layers;
 pub mod model;
 mod update;
 mod view;
 
-use crate::screen::drive;
+pub use crate::screen::map::layers::{feed, scan_topic};
 use crate::screen_entry::{ScreenEntry, no_effect};
 
 /// The screen.
@@ -14,8 +15,7 @@ pub const ENTRY: ScreenEntry = ScreenEntry {
     active: keys::active,
     start: no_effect,
     tick: no_effect,
-    // Both show the way-points.
-    switched: drive::switched,
+    switched: update::switched,
     scroll: update::scroll,
     draw: view::draw,
 };

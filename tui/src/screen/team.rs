@@ -4,6 +4,7 @@ mod keys;
 mod locks;
 pub mod model;
 mod queues;
+pub mod rates;
 mod robots;
 mod update;
 mod values;

@@ -46,7 +46,7 @@ impl ColorDepth {
 }
 
 /// The nearest colour of xterm's 6×6×6 cube and its 24 greys.
-fn indexed(color: Color) -> Color {
+pub fn indexed(color: Color) -> Color {
     let Color::Rgb(r, g, b) = color else { return color };
     let level = |c: u8| match c {
         0..48 => 0,

@@ -13,7 +13,8 @@ use crate::effect::Effect;
 use crate::format;
 use crate::model::history::Kept;
 use crate::model::{Model, Now, Reading, Rover, Screen, Topics};
-use crate::screen::log;
+use crate::screen::topics::plot;
+use crate::screen::{camera, log, map};
 use crate::topic_mapping::{self, Slot};
 
 /// Update interval of the selected topic's fields: people cannot read faster.
@@ -39,6 +40,7 @@ pub(super) fn take(model: &mut Model, sample: &LinkSample) -> Vec<Effect> {
     }
     row.take(sample, at, watched, now);
     let slot = row.slot;
+    plot::feed(model, &sample.topic, &sample.payload, at);
     if sample.topic.type_name == log::ROSOUT && sample.topic.encoding.is_cdr() {
         log::take_rosout(model, sample);
     }
@@ -46,7 +48,8 @@ pub(super) fn take(model: &mut Model, sample: &LinkSample) -> Vec<Effect> {
     if let Some((slot, rank)) = slot.filter(|_| sample.topic.encoding.is_cdr()) {
         fill(model, &sample.topic, &sample.payload, (slot, rank), at);
     }
-    if watched { decode_selected(model) } else { Vec::new() }
+    map::feed(model, sample, at);
+    if watched { decode_selected(model) } else { camera::feed(model, sample, at) }
 }
 
 /// When a sample was created, on our clock. Stored and replayed samples use the gateway's stamp,
@@ -138,6 +141,7 @@ impl SampleDecoder<'_> {
                 }
             }
             Slot::Boundary => self.put(&mut rover.boundary, value.map(extract::flag)),
+            Slot::Fence => self.put(&mut rover.fence, value.map(extract::fence)),
             Slot::Temperature => {
                 let label = topic_mapping::temperature_label(self.topic);
                 let room = rover.temperatures.len() < crate::model::MAX_TEMPERATURES;
@@ -211,7 +215,10 @@ pub fn decode_selected(model: &mut Model) -> Vec<Effect> {
     match model.registry.plan(&type_name) {
         Ok(plan) => {
             match plan.decode(&payload) {
-                Ok(value) => model.screens.topics.fields.show(&value),
+                Ok(value) => {
+                    model.screens.topics.fields.show(&value);
+                    plot::follow(model);
+                }
                 Err(error) => model
                     .screens
                     .topics
@@ -242,7 +249,10 @@ fn show_foreign(model: &mut Model, encoding: &MessageEncoding, payload: &[u8]) {
     let json =
         (*encoding == MessageEncoding::Json).then(|| serde_json::from_slice::<serde_json::Value>(payload));
     match json {
-        Some(Ok(value)) => model.screens.topics.fields.show(&value.into()),
+        Some(Ok(value)) => {
+            model.screens.topics.fields.show(&value.into());
+            plot::follow(model);
+        }
         Some(Err(error)) => {
             model.screens.topics.fields.show_message(format!("{} bytes, not JSON: {error}", payload.len()))
         }

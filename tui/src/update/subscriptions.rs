@@ -4,6 +4,7 @@ use roverline_protocol::limits;
 
 use crate::effect::Effect;
 use crate::model::{Model, Screen};
+use crate::screen::{camera, map};
 
 /// Maximum rate of a heavy topic: a person watches it, perhaps over a radio.
 const HEAVY_RATE_HZ: f64 = 2.0;
@@ -13,10 +14,15 @@ const MOST: usize = limits::PATTERNS_PER_SESSION - 16;
 /// Subscribes and unsubscribes to reach the desired set. Topics that there is no room for are counted.
 pub fn adjust(model: &mut Model) -> Vec<Effect> {
     let watched = model.topics.selected.clone().filter(|_| model.screen == Screen::Topics);
+    let shown = camera::model::topic(model).filter(|_| model.screen == Screen::Camera);
+    let scanned = map::scan_topic(model).map(str::to_owned);
+    let pinned = &model.screens.topics;
     let mut subscribed = model.topics.rows.values().filter(|row| row.subscribed).count();
     let (mut small, mut heavy, mut ended, mut left_out) = (Vec::new(), Vec::new(), Vec::new(), 0);
     for (name, row) in &mut model.topics.rows {
-        let is_watched = watched.as_ref() == Some(name);
+        let is_watched = watched.as_ref() == Some(name)
+            || pinned.has_pin_of(name)
+            || [&shown, &scanned].into_iter().any(|topic| topic.as_ref() == Some(name));
         let wanted = is_watched || (!row.heavy() && (row.subscribed || (row.listed && subscribed < MOST)));
         if wanted && !row.subscribed {
             if row.heavy() { &mut heavy } else { &mut small }.push(name.clone());

@@ -4,9 +4,9 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::{Color, Style};
 use ratatui::symbols::Marker;
-use ratatui::text::{Line, Span};
+use ratatui::text::{Line as Text, Span};
 use ratatui::widgets::Widget;
-use ratatui::widgets::canvas::{Canvas, Points};
+use ratatui::widgets::canvas::{Canvas, Line, Points};
 
 /// A cell is about twice as high as it is wide.
 const CELL_ASPECT: f64 = 2.0;
@@ -29,6 +29,10 @@ pub struct Plan<'a> {
     pub track: &'a [(f64, f64)],
     /// Style of the track.
     pub style: Style,
+    /// Dots beside the track, with their style.
+    pub dots: (&'a [(f64, f64)], Style),
+    /// Corners of an area, with the style of its edge.
+    pub outline: (&'a [(f64, f64)], Style),
     /// Signs; later ones are on top.
     pub signs: Vec<Sign>,
     /// The place in the middle.
@@ -69,10 +73,18 @@ pub fn plan(buf: &mut Buffer, area: Rect, plan: &Plan<'_>) {
         .x_bounds([x - half_width, x + half_width])
         .y_bounds([y - half_height, y + half_height])
         .paint(|context| {
+            let (corners, style) = plan.outline;
+            let edge = style.fg.unwrap_or(Color::Reset);
+            let ends = corners.iter().skip(1).chain(corners.first());
+            for (&(x1, y1), &(x2, y2)) in corners.iter().zip(ends) {
+                context.draw(&Line { x1, y1, x2, y2, color: edge });
+            }
+            let (dots, style) = plan.dots;
+            context.draw(&Points { coords: dots, color: style.fg.unwrap_or(Color::Reset) });
             context.draw(&Points { coords: plan.track, color });
             context.layer();
             for sign in &plan.signs {
-                let text = Line::from(Span::styled(sign.text.clone(), sign.style));
+                let text = Text::from(Span::styled(sign.text.clone(), sign.style));
                 context.print(sign.at.0, sign.at.1, text);
             }
         })
@@ -117,7 +129,15 @@ mod tests {
         plan(
             &mut buf,
             Rect::new(2, 1, 6, 3),
-            &Plan { track: &track, style, signs: vec![far, sign], center, scale: 1.0 },
+            &Plan {
+                track: &track,
+                style,
+                dots: (&[(0.0, 1.0), (f64::NAN, 2.0)], style),
+                outline: (&[(-1.0, -1.0), (1e300, 1.0), (0.0, f64::NEG_INFINITY)], style),
+                signs: vec![far, sign],
+                center,
+                scale: 1.0,
+            },
         );
         let text: String = buf.content().iter().map(|cell| cell.symbol()).collect();
         assert_eq!(text.matches('R').count(), 1, "{text:?}");

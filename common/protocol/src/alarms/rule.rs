@@ -142,6 +142,15 @@ pub fn compile(own: &[AlarmRule]) -> Result<Vec<LimitRule>, AlarmRuleError> {
     Ok(rules)
 }
 
+/// Compiles one rule by itself; `None` if it is switched off.
+///
+/// # Errors
+///
+/// The first mistake in it.
+pub fn compile_one(rule: &AlarmRule) -> Result<Option<LimitRule>, AlarmRuleError> {
+    compile_rule(rule).map_err(|(field, why)| AlarmRuleError { index: 0, field, why })
+}
+
 type Mistake = (&'static str, String);
 
 /// The compiled rule; `None` if it is switched off.

@@ -1,7 +1,7 @@
 //! Evaluates all conditions of an endpoint, several times a second.
 
-use std::collections::HashMap;
 use std::collections::hash_map::DefaultHasher;
+use std::collections::{HashMap, HashSet};
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +22,7 @@ use crate::endpoint::Endpoint;
 use crate::endpoint::alarms::finding::Finding;
 use crate::endpoint::alarms::limit_watch::LimitWatch;
 use crate::endpoint::alarms::rates::RateWatch;
+use crate::endpoint::alarms::settings::{Settings, follow_settings};
 use crate::endpoint::alarms::statuses::StatusWatch;
 use crate::endpoint::alarms::{system, writer};
 use crate::endpoint::peers::promotion::TierView;
@@ -71,6 +72,7 @@ pub(crate) async fn evaluate_alarms(endpoint: Arc<Endpoint>, plan: AlarmPlan) {
         shared.run_replica(),
         follow,
         writer::write_records(&endpoint.alarms, shared),
+        follow_settings(&endpoint),
         disks,
         Evaluator::new(&endpoint, &plan).run(&system),
     );
@@ -107,12 +109,17 @@ struct Evaluator<'a> {
     endpoint: &'a Endpoint,
     settings: &'a AlarmSettings,
     limits: LimitWatch,
+    configured: &'a [LimitRule],
     statuses: StatusWatch,
     rates: RateWatch,
     debounces: HashMap<String, Debounce>,
     /// When each alarm was evaluated last (monotonic).
     evaluated: HashMap<String, Duration>,
     started: Duration,
+    /// What operators have set, as it was adopted.
+    adopted: Arc<Settings>,
+    /// The alarms of rules and expected rates, as of the last evaluation.
+    ruled: HashSet<String>,
     /// What was shown of active alarms.
     shown: u64,
 }
@@ -124,11 +131,14 @@ impl<'a> Evaluator<'a> {
             endpoint,
             settings: &plan.settings,
             limits: LimitWatch::new(plan.rules.clone()),
+            configured: &plan.rules,
             statuses: StatusWatch::default(),
             rates: RateWatch::new(&plan.routes, plan.settings.topic_rate, started),
             debounces: HashMap::new(),
             evaluated: HashMap::new(),
             started,
+            adopted: Arc::default(),
+            ruled: HashSet::new(),
             shown: 0,
         }
     }
@@ -157,15 +167,25 @@ impl<'a> Evaluator<'a> {
         let current = |id: &str| endpoint.alarms.current(shared, id);
         let better = better_scopes(endpoint);
         let followed = |scopes| better.iter().any(|better| better.intersects(scopes));
+        let settings = endpoint.alarms.settings();
+        let is_changed = !Arc::ptr_eq(&settings, &self.adopted);
+        if is_changed {
+            self.limits = LimitWatch::new(settings.rules(self.configured));
+            self.adopted = settings.clone();
+        }
         let mut findings = self.limits.find(&endpoint.hub, now, current, followed);
+        // A relay passes on what the radio allows, and stamps of a recording are old.
+        let is_live = !matches!(endpoint.source_kind, SourceKind::Upstream | SourceKind::Bag);
+        if is_live {
+            findings.extend(self.rates.find(&endpoint.hub, &settings, now, current, followed));
+        }
+        self.end_removed(findings.iter().map(|finding| finding.id.clone()).collect(), is_changed);
         if self.settings.diagnostics {
             findings.extend(self.statuses.find(&endpoint.hub, now, followed));
         }
         let own = |finding| Finding { is_followed: !better.is_empty(), ..finding };
         findings.push(own(system::redundancy(endpoint.tier, endpoint.peers.views(now))));
-        // A relay passes on what the radio allows, and stamps of a recording are old.
-        if !matches!(endpoint.source_kind, SourceKind::Upstream | SourceKind::Bag) {
-            findings.extend(self.rates.find(&endpoint.hub, now, current, followed));
+        if is_live {
             let clock = system::clock(endpoint, self.settings.clock_offset_s, now, current("clock"));
             findings.extend(clock.map(own));
         }
@@ -220,9 +240,37 @@ impl<'a> Evaluator<'a> {
         }
     }
 
+    /// Ends the conditions of limits and rates that operators have removed.
+    fn end_removed(&mut self, ruled: HashSet<String>, is_changed: bool) {
+        let before = std::mem::replace(&mut self.ruled, ruled);
+        if !is_changed || !better_scopes(self.endpoint).is_empty() {
+            return;
+        }
+        let removed: Vec<String> = before.difference(&self.ruled).cloned().collect();
+        for id in removed {
+            let record = self.endpoint.alarms.record(&self.endpoint.coordination.alarms, &id);
+            if record.condition.severity.is_some() {
+                self.end(&id, "the condition of a removed limit or rate is over");
+            }
+        }
+    }
+
+    /// Ends a condition that is not evaluated any more.
+    fn end(&self, id: &str, why: &str) {
+        let board = &self.endpoint.alarms;
+        let shared = &self.endpoint.coordination.alarms;
+        let record = board.record(shared, id);
+        let subject = record.condition.subject.clone();
+        let observation =
+            Observation { evaluated_by: Some(self.endpoint.tier), subject, ..Observation::default() };
+        if let Some(next) = record.observe(&observation, unix_ns()) {
+            tracing::info!(event_type = "alarm.unevaluated", id, "{why}");
+            board.propose(shared, id, next);
+        }
+    }
+
     /// Ends conditions that nobody evaluates any more: of topics that are gone for long, or rules that are no longer there.
     fn end_unevaluated(&mut self, now: Duration) {
-        let board = &self.endpoint.alarms;
         let shared = &self.endpoint.coordination.alarms;
         if !better_scopes(self.endpoint).is_empty() {
             return;
@@ -236,18 +284,7 @@ impl<'a> Evaluator<'a> {
             if now.saturating_sub(at) < UNEVALUATED {
                 continue;
             }
-            let record = board.record(shared, &id);
-            let subject = record.condition.subject.clone();
-            let observation =
-                Observation { evaluated_by: Some(self.endpoint.tier), subject, ..Observation::default() };
-            if let Some(next) = record.observe(&observation, unix_ns()) {
-                tracing::info!(
-                    event_type = "alarm.unevaluated",
-                    id,
-                    "a condition that nobody evaluates any more is over"
-                );
-                board.propose(shared, &id, next);
-            }
+            self.end(&id, "a condition that nobody evaluates any more is over");
         }
     }
 

@@ -10,6 +10,7 @@ use roverline_protocol::api::alarms::{AlarmSeverity, AlarmSource};
 use roverline_protocol::routing::Rule;
 
 use crate::endpoint::alarms::finding::{Finding, number, subject};
+use crate::endpoint::alarms::settings::Settings;
 use crate::hub::Hub;
 
 /// How long a source has to find its topics before they are missed.
@@ -55,6 +56,7 @@ impl RateWatch {
     pub(super) fn find(
         &self,
         hub: &Hub,
+        settings: &Settings,
         now: Duration,
         current: impl Fn(&str) -> Option<AlarmSeverity>,
         is_followed: impl Fn(ScopeSet) -> bool,
@@ -65,16 +67,22 @@ impl RateWatch {
         let (scopes, mut measured) = (hub.scopes(), Vec::new());
         hub.with_topics(|topics| {
             for topic in topics {
-                let Some(expected_hz) = topic.route.expected_rate_hz else { continue };
+                let configured = topic.route.expected_rate_hz;
+                let Some(expected_hz) = settings.rate(&topic.info.name, configured) else { continue };
                 let age = topic.meter.newest().map(|at| now.saturating_sub(at));
                 let (name, scopes) = (topic.info.name.clone(), topic.info.scopes);
                 let rate_hz = topic.meter.rates(now).0;
                 measured.push(Measured { name, scopes, expected_hz, rate_hz, age });
             }
         });
-        for (name, topic_scopes, expected_hz) in &self.named {
+        // Of a topic that an operator has named and that never came, no scopes are known: who has all would have it.
+        let set = settings.rates.iter().filter(|_| scopes == ScopeSet::ALL);
+        let set = set.filter_map(|(name, rate)| Some((name, ScopeSet::ALL, (*rate)?)));
+        let configured = self.named.iter().filter(|(name, ..)| !settings.rates.contains_key(name));
+        let configured = configured.map(|(name, scopes, rate)| (name, *scopes, *rate));
+        for (name, topic_scopes, expected_hz) in configured.chain(set) {
             if topic_scopes.intersects(scopes) && !measured.iter().any(|known| known.name == *name) {
-                let (name, scopes, expected_hz) = (name.clone(), *topic_scopes, *expected_hz);
+                let (name, scopes) = (name.clone(), topic_scopes);
                 measured.push(Measured { name, scopes, expected_hz, rate_hz: 0.0, age: None });
             }
         }

@@ -50,7 +50,7 @@ pub(crate) fn render(page: &mut Exposition, endpoint: &Endpoint) {
     family(
         "gauge",
         "roverline_topic_expected_rate_hz",
-        "Samples per second that the routing table expects of a topic; absent if it expects none.",
+        "Samples per second that are expected of a topic; absent if none are.",
         |t| t.expected_rate_hz,
     );
     page.one(
@@ -88,7 +88,9 @@ fn series(endpoint: &Endpoint) -> (Vec<TopicSeries>, usize) {
                 samples,
                 bytes,
                 rate_hz: topic.meter.rates(now).0,
-                expected_rate_hz: topic.route.expected_rate_hz,
+                expected_rate_hz: endpoint
+                    .alarms
+                    .expected_rate_hz(&topic.info.name, topic.route.expected_rate_hz),
                 age_s: topic.latest.as_ref().map(|latest| now.saturating_sub(latest.at).as_secs_f64()),
                 listeners: topic.subscriber_count(),
             }

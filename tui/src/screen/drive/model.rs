@@ -108,7 +108,7 @@ impl State {
 }
 
 /// The position in a message: `x` and `y`, or `lat` and `lon`.
-fn way_point(message: &serde_json::Value) -> Option<WayPoint> {
+pub fn way_point(message: &serde_json::Value) -> Option<WayPoint> {
     let pair = |[a, b]: [&str; 2]| {
         let number = |name| message.get(name).and_then(serde_json::Value::as_f64).filter(|n| n.is_finite());
         Some((number(a)?, number(b)?))

@@ -8,7 +8,7 @@ use ratatui::layout::{Constraint, Layout, Rect};
 use crate::format;
 use crate::model::Model;
 use crate::overview_rows::{self, Group, Row};
-use crate::screen::drive::view::values::{control, power};
+use crate::screen::drive::view::values::{control, pinned, power};
 pub use crate::screen::drive::view::values::{course, motion, position_of};
 use crate::screen::{links, topics};
 use crate::theme::Theme;
@@ -44,7 +44,12 @@ fn two_columns(model: &Model, theme: &Theme, area: Rect, buf: &mut Buffer) {
     let events = EVENTS.min(area.height / 6);
     let columns = Rect { height: area.height - events, ..area };
     let within = |side: Rect| Rect { height: columns.height, ..side };
-    column(buf, within(left), &[motion(model), power(model), overview_rows::diagnostics(model, 3)], theme);
+    let groups: Vec<Group> = [motion(model), power(model)]
+        .into_iter()
+        .chain(pinned(model))
+        .chain([overview_rows::diagnostics(model, 3)])
+        .collect();
+    column(buf, within(left), &groups, theme);
     let groups = [overview_rows::mission(model), control(model)];
     let needed: u16 = groups.iter().map(|group| group.rows.len() as u16 + 1).sum();
     let map = Rect { height: columns.height.saturating_sub(needed), ..right };
@@ -69,8 +74,21 @@ fn wide(model: &Model, theme: &Theme, area: Rect, buf: &mut Buffer) {
     let events = if rest.height >= 14 { rest.height / 2 } else { rest.height };
     happened(model, theme, Rect { height: events, ..rest }, buf);
     let rest = below(rest, events);
-    if rest.height >= 6 {
-        topics::list(model, theme, rest, buf);
+    if rest.height < 6 {
+        return;
+    }
+    match model.screens.topics.pins.is_empty() {
+        true => topics::list(model, theme, rest, buf),
+        false => pins(model, theme, rest, buf),
+    }
+}
+
+/// The pinned fields beside each other.
+fn pins(model: &Model, theme: &Theme, area: Rect, buf: &mut Buffer) {
+    let pins = &model.screens.topics.pins;
+    let areas = Layout::horizontal(pins.iter().map(|_| Constraint::Fill(1))).spacing(2).split(area);
+    for (series, area) in pins.iter().zip(areas.iter()) {
+        topics::draw_series(model, theme, series, *area, buf);
     }
 }
 
@@ -87,6 +105,7 @@ fn one_column(model: &Model, theme: &Theme, area: Rect, buf: &mut Buffer) {
         rows.extend(at.map(|at| motion.remove(at)));
     }
     rows.extend(overview_rows::power(model).rows.into_iter().take(2));
+    rows.extend(pinned(model).into_iter().flat_map(|group| group.rows));
     rows.extend(control(model).rows);
     rows.extend(motion.into_iter().filter(|row| !row.label.starts_with("Turn") && row.label != "Altitude"));
     let mission = overview_rows::mission(model).rows;
@@ -127,7 +146,15 @@ fn track(model: &Model, theme: &Theme, area: Rect, buf: &mut Buffer) {
     }));
     let rover = course(model).map_or("●", arrow);
     signs.push(sign(here, rover.to_owned(), theme.strong));
-    plan(buf, body, &Plan { track: &state.track, style: theme.dim, signs, center, scale });
+    let (dots, outline): (&[(f64, f64)], _) = (&[], fence(model));
+    let track = &state.track;
+    let (dots, outline) = ((dots, theme.dim), (outline, theme.faint));
+    plan(buf, body, &Plan { track, style: theme.dim, dots, outline, signs, center, scale });
+}
+
+/// The corners of the boundary, if they were received.
+pub fn fence(model: &Model) -> &[(f64, f64)] {
+    model.rover.fence.as_ref().map_or(&[], |reading| &reading.value)
 }
 
 /// The last entries of the log.

@@ -4,6 +4,7 @@ use crossterm::event::KeyCode;
 
 use crate::keymap::{Context, char, key};
 use crate::model::Model;
+use crate::screen::map::layers::{open_mark, open_unmark, toggle_scan};
 use crate::screen::map::update::*;
 
 const WEST: &str = "pan west";
@@ -28,6 +29,9 @@ static MAP: Context = Context {
         char('f', follow, "follow the rover").footer("follow"),
         char('m', measure, "measure from the middle, or end it").footer("measure"),
         char('w', open_way_point, "send the middle as a way-point").footer("way-point"),
+        char('M', open_mark, "mark the middle, with a note, for everybody").footer("mark"),
+        char('X', open_unmark, "delete the nearest mark"),
+        char('s', toggle_scan, "the scan, or none"),
         char('y', copy_position, "copy the rover's position (OSC 52)").footer("copy"),
     ],
     text: None,

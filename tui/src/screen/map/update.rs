@@ -3,21 +3,24 @@
 use crate::effect::Effect;
 use crate::format;
 use crate::model::{Form, Model, QuestionKind};
+use crate::screen::drive;
+use crate::screen::map::layers;
+use crate::screen::map::model::middle;
 use crate::screen::team::enqueue;
+use crate::update::subscriptions;
 
 /// The queue of way-points.
 pub(super) const QUEUE: &str = "waypoints";
 /// Factor of a zoom.
 const ZOOM: f64 = 1.5;
 
-/// The rover, metres east and north of the start.
-pub(super) fn rover(model: &Model) -> Option<(f64, f64)> {
-    model.rover.odometry.as_ref().map(|reading| (reading.value.x, reading.value.y))
-}
-
-/// The place in the middle of the map.
-pub(super) fn middle(model: &Model) -> (f64, f64) {
-    model.screens.map.center.or_else(|| rover(model)).unwrap_or((0.0, 0.0))
+/// Way-points, marks and scans are watched while they are shown.
+pub(super) fn switched(model: &mut Model) -> Vec<Effect> {
+    model.screens.map.scan = None;
+    let mut effects = drive::switched(model);
+    effects.extend(layers::watch(model));
+    effects.extend(subscriptions::adjust(model));
+    effects
 }
 
 pub(super) fn scroll(_model: &mut Model, _by: isize) -> Vec<Effect> {

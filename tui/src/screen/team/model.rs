@@ -10,6 +10,7 @@ use roverline_protocol::api::queues::{DeadMessage, ListedMessage, QueueList};
 use roverline_protocol::native::ClientIdentity;
 
 use crate::model::api::Document;
+use crate::screen::team::rates::QueueRates;
 
 /// Locks that are shown although nobody holds them, first.
 pub const USUAL_LOCKS: [&str; 2] = ["drive", "arm"];
@@ -73,6 +74,8 @@ pub struct State {
     pub locks: Document<LockList>,
     /// Queues, while this screen is shown.
     pub queues: Document<QueueList>,
+    /// What goes into the queues and out of them.
+    pub rates: QueueRates,
     /// Values, while this screen is shown.
     pub values: Document<KvList>,
     /// Robots and endpoints, while this screen is shown.

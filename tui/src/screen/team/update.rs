@@ -40,13 +40,14 @@ pub(super) fn start(model: &mut Model) -> Vec<Effect> {
 pub(super) fn switched(model: &mut Model) -> Vec<Effect> {
     let watches = std::mem::take(&mut model.screens.team.watches);
     let mut effects: Vec<Effect> = watches.into_iter().flat_map(|watch| model.unwatch(watch)).collect();
+    // What was read before may not be true any more.
+    let state = &mut model.screens.team;
+    state.rates.clear();
+    (state.queues, state.values, state.robots) =
+        (Document::default(), Document::default(), Document::default());
     if model.screen != Screen::Team {
         return effects;
     }
-    // What was read before may not be true any more.
-    let state = &mut model.screens.team;
-    (state.queues, state.values, state.robots) =
-        (Document::default(), Document::default(), Document::default());
     let values = format!("/api/v2/kv?limit={VALUES}");
     let watches: [(&str, Watcher); 3] = [
         ("/api/v2/queues", |model, answer| {
@@ -75,6 +76,11 @@ pub(super) fn switched(model: &mut Model) -> Vec<Effect> {
 
 /// Keeps locks alive, says who is here, and reads the selected queue.
 pub(super) fn tick(model: &mut Model) -> Vec<Effect> {
+    let (now, state) = (model.now.mono, &mut model.screens.team);
+    match (&state.queues.value, &state.queues.fault) {
+        (Some(list), None) => state.rates.sample(now, &list.queues),
+        _ => state.rates.clear(),
+    }
     let mut effects = locks::keep_alive(model);
     effects.extend(write_presence(model));
     effects.extend(queues::read_detail(model));

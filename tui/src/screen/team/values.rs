@@ -3,19 +3,14 @@
 use roverline_protocol::api::kv::KvWritten;
 
 use crate::effect::Effect;
-use crate::format::{self, escape};
+use crate::format;
 use crate::model::{Form, Model, QuestionKind};
 use crate::screen::team::model::Pane;
 use crate::screen::team::queues::value;
+use crate::shared_values::path;
 
 /// Most characters of a value that is typed.
 const VALUE_CHARS: usize = 2_000;
-
-/// The path of a key; the slashes in it stay.
-fn path(key: &str, query: &str) -> String {
-    let key: Vec<String> = key.split('/').map(escape).collect();
-    format!("/api/v2/kv/{}{query}", key.join("/"))
-}
 
 /// Opens the question for another value. It is written only if nobody has changed it since.
 pub(super) fn open_edit(model: &mut Model) -> Vec<Effect> {
@@ -76,14 +71,4 @@ pub(super) fn short(value: &serde_json::Value) -> String {
         other => other.to_string(),
     };
     format::printable(&format::fit(&text, LINE_CHARS))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_slashes_of_a_key_stay() {
-        assert_eq!(path("mission/a b", "?version=3"), "/api/v2/kv/mission/a%20b?version=3");
-    }
 }

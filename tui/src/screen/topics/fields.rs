@@ -29,6 +29,8 @@ pub struct FieldRow {
     pub text: String,
     /// `Some(true)` is expanded, `Some(false)` can be expanded.
     pub open: Option<bool>,
+    /// Whether it is a number or a bool, which can be plotted.
+    pub is_number: bool,
 }
 
 /// The tree and its cursor.
@@ -51,6 +53,13 @@ impl Fields {
     /// Resets for another topic.
     pub fn clear(&mut self) {
         *self = Fields { pending: true, ..Fields::default() };
+    }
+
+    /// The same tree before its message is known: cursor, and what is open.
+    #[must_use]
+    pub fn anew(&self) -> Fields {
+        let (cursor, toggled) = (self.cursor, self.toggled.clone());
+        Fields { cursor, toggled, pending: true, ..Fields::default() }
     }
 
     /// Shows a message.
@@ -107,7 +116,12 @@ impl Fields {
                     push(
                         rows,
                         FieldRow {
-                            path: format!("{path}[…]"), depth, label: "…".into(), text, open: None
+                            path: format!("{path}[…]"),
+                            depth,
+                            label: "…".into(),
+                            text,
+                            open: None,
+                            is_number: false,
                         },
                     );
                 }
@@ -120,6 +134,7 @@ impl Fields {
                     label: String::new(),
                     text: scalar(other),
                     open: None,
+                    is_number: other.as_f64().is_some(),
                 },
             ),
         }
@@ -145,7 +160,8 @@ impl Fields {
             other => (None, scalar(other)),
         };
         let at = rows.len();
-        push(rows, FieldRow { path: String::new(), depth, label, text, open });
+        let is_number = value.as_f64().is_some();
+        push(rows, FieldRow { path: String::new(), depth, label, text, open, is_number });
         if open == Some(true) {
             self.children(value, &path, depth + 1, rows);
         }

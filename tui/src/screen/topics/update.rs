@@ -4,16 +4,24 @@ use roverline_protocol::printable::is_unprintable;
 
 use crate::effect::Effect;
 use crate::model::{FILTER_CHARS, Focus, Model, Topics};
+use crate::screen::topics::alarm_settings;
+use crate::screen::topics::plot::{self, CURSOR_STEPS, Plot, WINDOWS};
 use crate::update::{sample, subscriptions};
+
+/// Parts of the time from which a scale is taken.
+const SCALE_PARTS: usize = 256;
 
 pub(super) fn switched(model: &mut Model) -> Vec<Effect> {
     model.screens.topics.fields.pending = true;
-    subscriptions::adjust(model)
+    let mut effects = alarm_settings::watch(model);
+    effects.extend(subscriptions::adjust(model));
+    effects
 }
 
 pub(super) fn scroll(model: &mut Model, by: isize) -> Vec<Effect> {
     if model.topics.focus == Focus::Fields && !model.topics.filtering {
         model.screens.topics.fields.select(by);
+        plot::follow(model);
         return Vec::new();
     }
     let before = model.topics.selected.clone();
@@ -32,6 +40,7 @@ pub(super) fn filter_up(model: &mut Model) -> Vec<Effect> {
 pub(super) fn enter_fields(model: &mut Model) -> Vec<Effect> {
     if model.topics.selected.is_some() {
         model.topics.focus = Focus::Fields;
+        plot::follow(model);
     }
     Vec::new()
 }
@@ -108,8 +117,64 @@ fn rearrange(model: &mut Model, change: impl FnOnce(&mut Topics)) -> Vec<Effect>
 
 /// Another topic was selected.
 fn selected(model: &mut Model) -> Vec<Effect> {
-    model.screens.topics.fields.clear();
+    let state = &mut model.screens.topics;
+    state.fields.clear();
+    state.plot = Plot { is_closed: state.plot.is_closed, window: state.plot.window, ..Plot::default() };
     let mut effects = subscriptions::adjust(model);
     effects.extend(sample::decode_selected(model));
     effects
+}
+
+pub(super) fn toggle_plot(model: &mut Model) -> Vec<Effect> {
+    let plot = &mut model.screens.topics.plot;
+    plot.is_closed = !plot.is_closed;
+    plot::follow(model);
+    Vec::new()
+}
+
+pub(super) fn pin(model: &mut Model) -> Vec<Effect> {
+    if let Some((is_serious, text)) = plot::toggle_pin(model) {
+        model.notify(is_serious, text);
+    }
+    subscriptions::adjust(model)
+}
+
+pub(super) fn cursor_back(model: &mut Model) -> Vec<Effect> {
+    let cursor = &mut model.screens.topics.plot.cursor;
+    *cursor = Some(cursor.map_or(0, |at| (at + 1).min(CURSOR_STEPS)));
+    Vec::new()
+}
+
+pub(super) fn cursor_on(model: &mut Model) -> Vec<Effect> {
+    let cursor = &mut model.screens.topics.plot.cursor;
+    *cursor = cursor.and_then(|at| at.checked_sub(1));
+    Vec::new()
+}
+
+pub(super) fn next_window(model: &mut Model) -> Vec<Effect> {
+    let plot = &mut model.screens.topics.plot;
+    plot.window = (plot.window + 1) % WINDOWS.len();
+    Vec::new()
+}
+
+/// Keeps the scale as it is now, or lets it follow the values again.
+pub(super) fn fix_scale(model: &mut Model) -> Vec<Effect> {
+    let now = model.now.mono;
+    let plot = &mut model.screens.topics.plot;
+    plot.fixed = match (plot.fixed, &plot.series) {
+        (None, Some(series)) => {
+            let end = plot.end(now);
+            let parts = series.columns(end.saturating_sub(plot.span()), end, SCALE_PARTS);
+            Some(plot::bounds(&parts))
+        }
+        _ => None,
+    };
+    Vec::new()
+}
+
+pub(super) fn pause(model: &mut Model) -> Vec<Effect> {
+    let now = model.now.mono;
+    let plot = &mut model.screens.topics.plot;
+    plot.paused = if plot.paused.is_some() { None } else { Some(now) };
+    Vec::new()
 }

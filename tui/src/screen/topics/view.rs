@@ -1,5 +1,7 @@
 //! The list of topics, and the fields of the selected one.
 
+pub(in crate::screen::topics) mod plot;
+
 use crate::model::quality::Quality;
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Constraint, Layout, Rect};
@@ -20,21 +22,46 @@ const SLIM: u16 = 50;
 const SPLIT_LINES: u16 = 10;
 
 pub(super) fn draw(model: &Model, theme: &Theme, area: Rect, buf: &mut Buffer) {
+    let is_plotted = model.topics.focus == Focus::Fields && !model.screens.topics.plot.is_closed;
     if area.height < SPLIT_LINES {
         match model.topics.focus {
             Focus::List => list(model, theme, area, buf),
-            Focus::Fields => fields(model, theme, area, buf),
+            Focus::Fields => fields_and_trend(model, theme, area, buf),
         }
     } else if area.width >= 118 {
+        let plot_lines = if is_plotted { (area.height * 2 / 5).max(6) } else { 0 };
+        let rest = Rect { height: area.height - plot_lines, ..area };
+        if is_plotted {
+            plot::draw(model, theme, below(area, rest.height), buf);
+        }
+        let area = rest;
         let [list_area, fields_area] =
             Layout::horizontal([Constraint::Fill(2), Constraint::Fill(1)]).spacing(3).areas(area);
         list(model, theme, list_area, buf);
         fields(model, theme, fields_area, buf);
+    } else if is_plotted {
+        // The list comes back with the cursor.
+        let [fields_area, plot_area] =
+            Layout::vertical([Constraint::Fill(1), Constraint::Fill(1)]).areas(area);
+        fields(model, theme, fields_area, buf);
+        plot::draw(model, theme, plot_area, buf);
     } else {
         let [list_area, fields_area] =
             Layout::vertical([Constraint::Fill(1), Constraint::Fill(1)]).areas(area);
         list(model, theme, list_area, buf);
         fields(model, theme, fields_area, buf);
+    }
+}
+
+/// The fields, and one line of a trend below them.
+fn fields_and_trend(model: &Model, theme: &Theme, area: Rect, buf: &mut Buffer) {
+    let state = &model.screens.topics.plot;
+    let series = state.series.as_ref().filter(|_| !state.is_closed && area.height > 3);
+    let lines = u16::from(series.is_some());
+    fields(model, theme, Rect { height: area.height - lines, ..area }, buf);
+    if let Some(series) = series {
+        let text = format!("{} {}  {}", series.field, plot::value_of(series), plot::trend_of(model, series));
+        put(buf, area.x, area.bottom() - 1, area.width, &text, theme.dim);
     }
 }
 
@@ -188,7 +215,12 @@ fn about(model: &Model, theme: &Theme, row: &TopicRow, area: Rect, buf: &mut Buf
     let quality = row.quality(model.now);
     let away = if row.listed { "" } else { "  not served by this endpoint" };
     let latched = if row.info.latched { "  latched" } else { "" };
-    let text = format!("{}  [{}]{latched}{away}", row.info.type_name, row.info.scopes);
+    let expected = match model.screens.topics.rate_of(&row.info.name) {
+        None => String::new(),
+        Some(None) => "  not expected".to_owned(),
+        Some(Some(rate)) => format!("  expected {rate} Hz"),
+    };
+    let text = format!("{}  [{}]{expected}{latched}{away}", row.info.type_name, row.info.scopes);
     let age = row.age(model.now).map_or_else(|| "–".to_owned(), format::age);
     let trust = format!(
         "{}  {} {} {age}",

@@ -8,6 +8,8 @@ use crate::model::{Battery, Fix, Led, Odometry, Severity, Status};
 
 /// Most characters of a text from a topic.
 const TEXT_CHARS: usize = 256;
+/// Most corners of a boundary.
+const CORNERS: usize = 256;
 /// Most statuses read from one diagnostic array.
 const STATUSES: usize = 256;
 
@@ -64,6 +66,13 @@ pub(super) fn odometry(value: &Value) -> Extracted<Odometry> {
         speed: vx.hypot(vy),
         turn: get(value, "twist.twist.angular.z")?.to_degrees(),
     })
+}
+
+/// The corners of a polygon, in the frame of the odometry.
+pub(super) fn fence(value: &Value) -> Extracted<Vec<(f64, f64)>> {
+    let corners = value.get("polygon.points").and_then(Value::as_array).ok_or(NO_FIELD)?;
+    let corner = |corner: &Value| Ok((finite(get(corner, "x")?)?, finite(get(corner, "y")?)?));
+    corners.iter().take(CORNERS).map(corner).collect()
 }
 
 /// A first covariance of -1 means that the IMU has no orientation (sensor_msgs/Imu).

@@ -7,7 +7,9 @@ use crate::model::{Fix, Model};
 use crate::overview_rows::{self, AlarmLevel, Group, Row};
 use crate::screen::drive::model::{Trend, WayPoint, bearing};
 use crate::screen::team::model::USUAL_LOCKS;
-use crate::widget::trend;
+use crate::screen::topics::series::Series;
+use crate::screen::topics::trend_of;
+use crate::widget::{short_number, trend};
 
 /// Columns of a trend.
 const TREND_COLUMNS: usize = 14;
@@ -123,6 +125,27 @@ pub(super) fn control(model: &Model) -> Group {
         row
     });
     Group { title: "CONTROL", rows: rows.collect() }
+}
+
+/// The pinned fields with their trends, if there are any.
+pub(super) fn pinned(model: &Model) -> Option<Group> {
+    let row = |series: &Series| {
+        let field = series.field.rsplit('.').next().unwrap_or_default();
+        let topic = series.topic.rsplit('/').next().unwrap_or_default();
+        let label = format::printable(if series.field.contains('.') { field } else { topic });
+        let mut row = overview_rows::row::<()>(model, &label, None, |()| (String::new(), AlarmLevel::Normal));
+        if let (Some(topic), Some(_)) = (model.topics.rows.get(&series.topic), series.newest()) {
+            (row.quality, row.age) = (topic.quality(model.now), topic.age(model.now));
+        }
+        if series.fault.is_some() {
+            row.quality = crate::model::quality::Quality::Invalid;
+        }
+        row.value = series.newest().map_or_else(|| "–".to_owned(), |point| short_number(point.last));
+        row.trend = Some(trend_of(model, series));
+        row
+    };
+    let rows: Vec<Row> = model.screens.topics.pins.iter().map(row).collect();
+    (!rows.is_empty()).then_some(Group { title: "PINNED", rows })
 }
 
 fn holder(lock: &LockDocument) -> String {

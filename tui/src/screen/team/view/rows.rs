@@ -37,12 +37,14 @@ pub(super) fn columns(pane: Pane, width: u16) -> Vec<Column> {
         }
         Pane::Queues if is_narrow => vec![left("", 0), right("ready", 5), right("work", 5), right("dead", 5)],
         Pane::Queues => vec![
-            left("", 20),
-            right("ready", 6),
+            left("", 13),
+            right("ready", 5),
             right("in work", 7),
-            right("later", 6),
-            right("dead", 6),
-            right("oldest", 7),
+            right("later", 5),
+            right("dead", 4),
+            right("oldest", 6),
+            right("in/min", 6),
+            right("out/min", 7),
             left("", 0),
         ],
         Pane::Values if is_narrow => vec![left("", 14), left("", 0)],
@@ -166,6 +168,8 @@ fn queue(model: &Model, theme: &Theme, name: &str, width: u16) -> Option<Vec<Cel
     let is_untaken = queue.ready > 0 && queue.in_flight == 0 && oldest.is_some_and(|age| age > UNTAKEN);
     let word = if is_untaken { "▲ nobody takes" } else { "" };
     let age = oldest.map_or_else(|| "–".to_owned(), format::age);
+    let rates = model.screens.team.rates.of(&queue.name);
+    let rate = |rate: Option<f64>| rate.map_or_else(|| "–".to_owned(), |rate| format::number(rate, 0, ""));
     Some(vec![
         name,
         number(queue.ready),
@@ -173,6 +177,8 @@ fn queue(model: &Model, theme: &Theme, name: &str, width: u16) -> Option<Vec<Cel
         number(queue.delayed),
         dead,
         (age, theme.screen),
+        (rate(rates.map(|(inward, _)| inward)), theme.screen),
+        (rate(rates.map(|(_, outward)| outward)), theme.screen),
         (word.to_owned(), theme.caution),
     ])
 }
