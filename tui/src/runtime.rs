@@ -12,7 +12,7 @@ use crossterm::event::{Event as Input, EventStream};
 use futures_util::StreamExt as _;
 use roverline_client::{Config, Event, Events, Link};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 
 use crate::command::{Clock, perform};
 use crate::effect::Effect;
@@ -21,6 +21,7 @@ use crate::runtime::redraw::{RedrawScheduler, Urgency};
 use crate::runtime::terminal::TerminalGuard;
 use crate::runtime::traced_samples::TracedSamples;
 use crate::runtime::typing::Typing;
+use crate::screen::drive::model::driving::PERIOD;
 use crate::theme::Theme;
 use crate::update::{Msg, update};
 
@@ -31,6 +32,8 @@ const BATCH: usize = 256;
 /// Link events are collected for this long: less than a frame, so hundreds of samples per second
 /// wake the loop only fifty times.
 const COLLECT: Duration = Duration::from_millis(20);
+/// How long the link has for what was sent last, before the console leaves the terminal.
+const FLUSH: Duration = Duration::from_millis(40);
 
 /// Runs the console. The terminal is restored in every case.
 pub async fn run(config: Config, themes: &[Theme], theme: usize) -> std::io::Result<()> {
@@ -46,6 +49,7 @@ pub async fn run(config: Config, themes: &[Theme], theme: usize) -> std::io::Res
         link: None,
         traced: TracedSamples::default(),
         quit: false,
+        suspend: false,
     };
     let size = crossterm::terminal::size()?;
     console.send(Msg::Clock(console.clock.now()))?;
@@ -58,9 +62,12 @@ pub async fn run(config: Config, themes: &[Theme], theme: usize) -> std::io::Res
     let mut input = EventStream::new();
     let mut tick = interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut pulse = interval(PERIOD);
+    pulse.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut linked = true;
     let mut collect_until = Instant::now();
     while !console.quit {
+        console.suspend().await?;
         tokio::select! {
             biased;
             key = input.next() => console.input(key, &mut input).await?,
@@ -77,12 +84,19 @@ pub async fn run(config: Config, themes: &[Theme], theme: usize) -> std::io::Res
                 }
                 None => linked = false,
             },
+            _ = pulse.tick(), if console.model.screens.drive.driving.is_some() => {
+                console.pace.request(Urgency::Someday);
+                console.send(Msg::Clock(console.clock.now()))?;
+                console.send(Msg::Pulse)?;
+            }
             _ = tick.tick() => {
                 console.pace.request(Urgency::Someday);
                 console.send(Msg::Clock(console.clock.now()))?;
             }
         }
     }
+    // The last messages are the most important ones: a zero, a stop.
+    sleep(FLUSH).await;
     if let Some(link) = console.link.take() {
         link.close(events).await;
     }
@@ -104,6 +118,7 @@ struct Console<'a> {
     link: Option<Link>,
     traced: TracedSamples,
     quit: bool,
+    suspend: bool,
 }
 
 impl Console<'_> {
@@ -125,6 +140,8 @@ impl Console<'_> {
                 Input::Key(key) if arrived.texts > 1 => self.send(Msg::FastKey(key, arrived.texts))?,
                 Input::Key(key) => self.send(Msg::Key(key))?,
                 Input::Paste(text) => self.send(Msg::Paste(text))?,
+                Input::FocusGained => self.send(Msg::Focus(true))?,
+                Input::FocusLost => self.send(Msg::Focus(false))?,
                 Input::Resize(columns, lines) => self.send(Msg::Resize(columns, lines))?,
                 _ => {}
             }
@@ -180,10 +197,8 @@ impl Console<'_> {
                 Effect::Copy(text) => self.screen.copy(&text)?,
                 Effect::Bell => self.screen.ring()?,
                 Effect::Title(title) => self.screen.set_title(&title)?,
-                Effect::Suspend => {
-                    self.screen.suspend()?;
-                    self.pace.request(Urgency::Now);
-                }
+                Effect::Suspend => self.suspend = true,
+                Effect::DrivingInput(is_driving) => self.screen.report_releases(is_driving)?,
                 effect => {
                     let answer = self.link.as_ref().and_then(|link| perform(link, &effect));
                     if let Some(msg) = answer {
@@ -193,6 +208,16 @@ impl Console<'_> {
             }
         }
         if stopped != self.model.rover.stopped() {
+            self.pace.request(Urgency::Now);
+        }
+        Ok(())
+    }
+
+    /// Suspends, if a key has asked for it, once the link has sent what came before.
+    async fn suspend(&mut self) -> std::io::Result<()> {
+        if std::mem::take(&mut self.suspend) {
+            sleep(FLUSH).await;
+            self.screen.suspend()?;
             self.pace.request(Urgency::Now);
         }
         Ok(())

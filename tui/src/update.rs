@@ -15,6 +15,8 @@ use crate::effect::Effect;
 use crate::format;
 use crate::model::{Answer, Model, NOTIFICATION_DURATION, Now, Overlay, Screen};
 use crate::rewind;
+use crate::screen::drive;
+use crate::screen::drive::model::pad::PadEvent;
 use crate::screens::entry;
 
 /// An event.
@@ -49,6 +51,12 @@ pub enum Msg {
         /// The link's id.
         id: u64,
     },
+    /// The terminal has gained or lost the focus.
+    Focus(bool),
+    /// It is time to send a velocity, if the rover is driven from here.
+    Pulse,
+    /// An event of a game controller.
+    Pad(PadEvent),
     /// A person is at this console, under this client name.
     Attend(String),
     /// The process should exit.
@@ -63,6 +71,12 @@ const LAST_REQUESTS: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// Changes the model and returns the effects.
 pub fn update(model: &mut Model, msg: Msg) -> Vec<Effect> {
+    let mut effects = apply(model, msg);
+    drive::supervise(model, &mut effects);
+    effects
+}
+
+fn apply(model: &mut Model, msg: Msg) -> Vec<Effect> {
     match msg {
         Msg::Clock(now) => clock(model, now),
         Msg::Key(event) => keys::press(model, event, 1),
@@ -89,6 +103,9 @@ pub fn update(model: &mut Model, msg: Msg) -> Vec<Effect> {
             model.api.sent(number, id);
             Vec::new()
         }
+        Msg::Focus(has_focus) => drive::focus(model, has_focus),
+        Msg::Pulse => drive::pulse(model),
+        Msg::Pad(event) => drive::take_pad(model, &event),
         Msg::Attend(client) => {
             (model.client, model.is_attended) = (client, true);
             Screen::ALL.iter().flat_map(|&screen| (entry(screen).start)(model)).collect()

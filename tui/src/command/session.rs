@@ -50,7 +50,15 @@ pub fn perform(link: &Link, effect: &Effect) -> Option<Msg> {
             return Some(Msg::RequestSent { number: *number, id: link.watch(path) });
         }
         Effect::Unwatch(id) => link.unwatch(*id),
-        Effect::Copy(_) | Effect::Bell | Effect::Title(_) | Effect::Suspend | Effect::Quit => {}
+        Effect::Publish { topic, type_name, body, ttl, token } => {
+            let _ = (topic, type_name, body, ttl, token);
+        }
+        Effect::DrivingInput(_)
+        | Effect::Copy(_)
+        | Effect::Bell
+        | Effect::Title(_)
+        | Effect::Suspend
+        | Effect::Quit => {}
     }
     None
 }
