@@ -56,6 +56,8 @@ pub enum Effect {
     },
     /// Let the terminal report key releases and its focus, or not any more.
     DrivingInput(bool),
+    /// Write the file of the composer's commands.
+    SaveCommands(String),
     /// Put a text into the terminal's clipboard (OSC 52).
     Copy(String),
     /// Ring the terminal's bell.

@@ -6,6 +6,7 @@ mod terminal;
 mod traced_samples;
 mod typing;
 
+use std::hash::{BuildHasher as _, RandomState};
 use std::time::Duration;
 
 use crossterm::event::{Event as Input, EventStream};
@@ -15,7 +16,9 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 
 use crate::command::{Clock, perform};
+use crate::composer::saved::{MAX_FILE_BYTES, SavedCommands};
 use crate::effect::Effect;
+use crate::environment;
 use crate::model::Model;
 use crate::runtime::redraw::{RedrawScheduler, Urgency};
 use crate::runtime::terminal::TerminalGuard;
@@ -52,6 +55,8 @@ pub async fn run(config: Config, themes: &[Theme], theme: usize) -> std::io::Res
         suspend: false,
     };
     let size = crossterm::terminal::size()?;
+    console.model.composer.saved = SavedCommands::parse(&environment::read_commands(MAX_FILE_BYTES));
+    console.model.composer.seed = RandomState::new().hash_one(std::process::id());
     console.send(Msg::Clock(console.clock.now()))?;
     console.send(Msg::Resize(size.0, size.1))?;
     console.draw()?; // before anything is connected: the screen is there at once
@@ -101,6 +106,15 @@ pub async fn run(config: Config, themes: &[Theme], theme: usize) -> std::io::Res
         link.close(events).await;
     }
     Ok(())
+}
+
+/// Writes the composer's commands, beside the loop: a slow disk delays no key.
+fn save_commands(text: String) {
+    tokio::task::spawn_blocking(move || {
+        if let Err(error) = environment::write_commands(&text) {
+            tracing::warn!("the commands of the composer are not saved: {error}");
+        }
+    });
 }
 
 async fn next_after(time: Instant, events: &mut Events) -> Option<Event> {
@@ -198,6 +212,7 @@ impl Console<'_> {
                 Effect::Bell => self.screen.ring()?,
                 Effect::Title(title) => self.screen.set_title(&title)?,
                 Effect::Suspend => self.suspend = true,
+                Effect::SaveCommands(text) => save_commands(text),
                 Effect::DrivingInput(is_driving) => self.screen.report_releases(is_driving)?,
                 effect => {
                     let answer = self.link.as_ref().and_then(|link| perform(link, &effect));

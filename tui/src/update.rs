@@ -11,6 +11,7 @@ use roverline_protocol::native::Level;
 use roverline_protocol::service_level::ServiceLevel;
 use roverline_protocol::status::{EndpointEvent, EventKind};
 
+use crate::composer;
 use crate::effect::Effect;
 use crate::format;
 use crate::model::{Answer, Model, NOTIFICATION_DURATION, Now, Overlay, Screen};
@@ -88,7 +89,8 @@ fn apply(model: &mut Model, msg: Msg) -> Vec<Effect> {
         }
         Msg::Resize(columns, lines) => {
             model.size = (columns, lines);
-            if model.question().is_some() && !model.has_room_for_question() {
+            let needs_room = model.question().is_some() || model.overlay == Overlay::Composer;
+            if needs_room && !model.has_room_for_question() {
                 // A question that does not fit on the screen cannot be answered.
                 model.overlay = Overlay::None;
             }
@@ -219,6 +221,7 @@ fn learn(model: &mut Model, type_name: &str, encoding: &str, text: &str) {
     }
     model.screens.topics.fields.pending = true;
     model.screens.topics.fields.decoded = None;
+    composer::update::learned(model);
 }
 
 /// From now on keys may answer the question, if it is the one on the screen.

@@ -54,6 +54,7 @@ pub fn perform(link: &Link, effect: &Effect) -> Option<Msg> {
             let _ = (topic, type_name, body, ttl, token);
         }
         Effect::DrivingInput(_)
+        | Effect::SaveCommands(_)
         | Effect::Copy(_)
         | Effect::Bell
         | Effect::Title(_)

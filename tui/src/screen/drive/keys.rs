@@ -14,7 +14,7 @@ static READY: Context = Context {
     title: "Drive",
     keys: &[
         char('D', enter, "drive with the keyboard or a game controller: takes the lock drive")
-            .footer("drive it")
+            .footer("driving")
             .grave(),
     ],
     text: None,
