@@ -43,6 +43,23 @@ pub enum Effect {
     },
     /// End the watch that the link knows by this id.
     Unwatch(u64),
+    /// Publish a message of which the newest counts; it is useless after `ttl`.
+    Publish {
+        /// The topic.
+        topic: String,
+        /// Its ROS type.
+        type_name: &'static str,
+        /// The message.
+        body: Value,
+        /// Its time to live.
+        ttl: std::time::Duration,
+        /// The fencing token of the lock that guards the topic.
+        token: Option<u64>,
+    },
+    /// Let the terminal report key releases and its focus, or not any more.
+    DrivingInput(bool),
+    /// Write the file of the composer's commands.
+    SaveCommands(String),
     /// Put a text into the terminal's clipboard (OSC 52).
     Copy(String),
     /// Make a picture, off the loop.

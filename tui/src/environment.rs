@@ -43,6 +43,35 @@ pub fn pictures() -> PictureSetup {
     PictureSetup { kind, cell: cell.unwrap_or(PictureSetup::default().cell), is_indexed }
 }
 
+/// The file of the composer's commands.
+fn commands_file() -> Option<PathBuf> {
+    Some(dir("XDG_STATE_HOME", ".local/state")?.join("commands.json"))
+}
+
+/// The composer's commands of earlier days; empty if there are none, or more than so many bytes.
+pub fn read_commands(most: usize) -> String {
+    let Some(file) = commands_file().and_then(|path| std::fs::File::open(path).ok()) else {
+        return String::new();
+    };
+    let mut text = String::new();
+    let limit = u64::try_from(most).unwrap_or(u64::MAX).saturating_add(1);
+    match std::io::Read::read_to_string(&mut std::io::Read::take(file, limit), &mut text) {
+        Ok(_) => text,
+        Err(_) => String::new(),
+    }
+}
+
+/// Writes the composer's commands for the next time: at once, or not at all.
+pub fn write_commands(text: &str) -> std::io::Result<()> {
+    let Some(path) = commands_file() else { return Ok(()) };
+    if let Some(dir) = path.parent() {
+        std::fs::create_dir_all(dir)?;
+    }
+    let new = path.with_extension(format!("json.{}", std::process::id()));
+    std::fs::write(&new, text)?;
+    std::fs::rename(&new, &path)
+}
+
 /// Why there is no log. The console runs without one.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {

@@ -47,6 +47,7 @@ pub static EVERY_SCREEN: Context = Context {
             .grave(),
         char('a', alarms, "the alarms").footer("alarms"),
         char('P', preflight, "preflight: go or no-go"),
+        char('c', crate::composer::update::open_all, "compose a command: publish, call, goal, parameter"),
         char('n', crate::screen::log::open_note, "a note, into the team's log").footer("note"),
         char('t', toggle_rewind, "rewind: the last half hour, on every screen").footer("rewind"),
         ctrl('t', next_theme, "next theme"),
@@ -158,6 +159,7 @@ pub fn active(model: &Model) -> Vec<&'static Context> {
         // What changes something acts now, and nothing on the screen is now.
         Overlay::None if model.rewind.is_some() => vec![&REWOUND, &EVERY_SCREEN],
         Overlay::Help { .. } => vec![&HELP],
+        Overlay::Composer => vec![crate::composer::keys::active(model)],
         Overlay::Question(question) => match question.asked {
             QuestionKind::Release => vec![&RELEASE],
             QuestionKind::Quit => vec![&YES_OR_NO],
@@ -184,6 +186,7 @@ pub fn all() -> Vec<&'static Context> {
         .into_iter()
         .chain(screens.copied())
         .chain([&RELEASE, &YES_OR_NO, &TEXT])
+        .chain([&crate::composer::keys::PICK, &crate::composer::keys::FILL, &crate::composer::keys::SENT])
         .collect()
 }
 

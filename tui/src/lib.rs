@@ -6,6 +6,7 @@
 
 pub mod cli;
 pub mod command;
+pub mod composer;
 pub mod effect;
 pub mod environment;
 pub mod format;

@@ -46,6 +46,8 @@ pub enum Overlay {
     },
     /// A question.
     Question(Question),
+    /// The composer of commands.
+    Composer,
 }
 
 /// A message for the operator that disappears by itself.
@@ -101,6 +103,8 @@ pub struct Model {
     pub recorded: RecordedTimes,
     /// What is shown instead of now.
     pub rewind: Option<Rewind>,
+    /// The composer of commands.
+    pub composer: crate::composer::model::State,
     /// The links.
     pub network: Network,
     /// The topics.

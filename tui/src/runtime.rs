@@ -7,23 +7,26 @@ mod terminal;
 mod traced_samples;
 mod typing;
 
+use std::hash::{BuildHasher as _, RandomState};
 use std::time::Duration;
 
 use crossterm::event::{Event as Input, EventStream};
 use futures_util::StreamExt as _;
 use roverline_client::{Config, Event, Events, Link};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 
 use crate::command::{Clock, perform};
+use crate::composer::saved::{MAX_FILE_BYTES, SavedCommands};
 use crate::effect::Effect;
-use crate::environment::pictures;
+use crate::environment;
 use crate::model::Model;
 use crate::runtime::pictures::Pictures;
 use crate::runtime::redraw::{RedrawScheduler, Urgency};
 use crate::runtime::terminal::TerminalGuard;
 use crate::runtime::traced_samples::TracedSamples;
 use crate::runtime::typing::Typing;
+use crate::screen::drive::model::driving::PERIOD;
 use crate::theme::Theme;
 use crate::update::{Msg, update};
 
@@ -34,6 +37,8 @@ const BATCH: usize = 256;
 /// Link events are collected for this long: less than a frame, so hundreds of samples per second
 /// wake the loop only fifty times.
 const COLLECT: Duration = Duration::from_millis(20);
+/// How long the link has for what was sent last, before the console leaves the terminal.
+const FLUSH: Duration = Duration::from_millis(40);
 
 /// Runs the console. The terminal is restored in every case.
 pub async fn run(config: Config, themes: &[Theme], theme: usize) -> std::io::Result<()> {
@@ -48,10 +53,13 @@ pub async fn run(config: Config, themes: &[Theme], theme: usize) -> std::io::Res
         typing: Typing::default(),
         link: None,
         traced: TracedSamples::default(),
-        pictures: Pictures::start(pictures())?,
+        pictures: Pictures::start(environment::pictures())?,
         quit: false,
+        suspend: false,
     };
     let size = crossterm::terminal::size()?;
+    console.model.composer.saved = SavedCommands::parse(&environment::read_commands(MAX_FILE_BYTES));
+    console.model.composer.seed = RandomState::new().hash_one(std::process::id());
     console.send(Msg::Clock(console.clock.now()))?;
     console.send(Msg::Resize(size.0, size.1))?;
     console.draw()?; // before anything is connected: the screen is there at once
@@ -62,9 +70,12 @@ pub async fn run(config: Config, themes: &[Theme], theme: usize) -> std::io::Res
     let mut input = EventStream::new();
     let mut tick = interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut pulse = interval(PERIOD);
+    pulse.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut linked = true;
     let mut collect_until = Instant::now();
     while !console.quit {
+        console.suspend().await?;
         tokio::select! {
             biased;
             key = input.next() => console.input(key, &mut input).await?,
@@ -85,16 +96,32 @@ pub async fn run(config: Config, themes: &[Theme], theme: usize) -> std::io::Res
                 console.pace.request(Urgency::Now);
                 console.send(Msg::Picture { number, made })?;
             }
+            _ = pulse.tick(), if console.model.screens.drive.driving.is_some() => {
+                console.pace.request(Urgency::Someday);
+                console.send(Msg::Clock(console.clock.now()))?;
+                console.send(Msg::Pulse)?;
+            }
             _ = tick.tick() => {
                 console.pace.request(Urgency::Someday);
                 console.send(Msg::Clock(console.clock.now()))?;
             }
         }
     }
+    // The last messages are the most important ones: a zero, a stop.
+    sleep(FLUSH).await;
     if let Some(link) = console.link.take() {
         link.close(events).await;
     }
     Ok(())
+}
+
+/// Writes the composer's commands, beside the loop: a slow disk delays no key.
+fn save_commands(text: String) {
+    tokio::task::spawn_blocking(move || {
+        if let Err(error) = environment::write_commands(&text) {
+            tracing::warn!("the commands of the composer are not saved: {error}");
+        }
+    });
 }
 
 async fn next_after(time: Instant, events: &mut Events) -> Option<Event> {
@@ -113,6 +140,7 @@ struct Console<'a> {
     traced: TracedSamples,
     pictures: Pictures,
     quit: bool,
+    suspend: bool,
 }
 
 impl Console<'_> {
@@ -134,6 +162,8 @@ impl Console<'_> {
                 Input::Key(key) if arrived.texts > 1 => self.send(Msg::FastKey(key, arrived.texts))?,
                 Input::Key(key) => self.send(Msg::Key(key))?,
                 Input::Paste(text) => self.send(Msg::Paste(text))?,
+                Input::FocusGained => self.send(Msg::Focus(true))?,
+                Input::FocusLost => self.send(Msg::Focus(false))?,
                 Input::Resize(columns, lines) => self.send(Msg::Resize(columns, lines))?,
                 _ => {}
             }
@@ -190,10 +220,9 @@ impl Console<'_> {
                 Effect::Picture(job) => self.pictures.request(job),
                 Effect::Bell => self.screen.ring()?,
                 Effect::Title(title) => self.screen.set_title(&title)?,
-                Effect::Suspend => {
-                    self.screen.suspend()?;
-                    self.pace.request(Urgency::Now);
-                }
+                Effect::Suspend => self.suspend = true,
+                Effect::SaveCommands(text) => save_commands(text),
+                Effect::DrivingInput(is_driving) => self.screen.report_releases(is_driving)?,
                 effect => {
                     let answer = self.link.as_ref().and_then(|link| perform(link, &effect));
                     if let Some(msg) = answer {
@@ -203,6 +232,16 @@ impl Console<'_> {
             }
         }
         if stopped != self.model.rover.stopped() {
+            self.pace.request(Urgency::Now);
+        }
+        Ok(())
+    }
+
+    /// Suspends, if a key has asked for it, once the link has sent what came before.
+    async fn suspend(&mut self) -> std::io::Result<()> {
+        if std::mem::take(&mut self.suspend) {
+            sleep(FLUSH).await;
+            self.screen.suspend()?;
             self.pace.request(Urgency::Now);
         }
         Ok(())

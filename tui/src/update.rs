@@ -11,12 +11,15 @@ use roverline_protocol::native::Level;
 use roverline_protocol::service_level::ServiceLevel;
 use roverline_protocol::status::{EndpointEvent, EventKind};
 
+use crate::composer;
 use crate::effect::Effect;
 use crate::format;
 use crate::model::{Answer, Model, NOTIFICATION_DURATION, Now, Overlay, Screen};
 use crate::picture::{Picture, PictureFault};
 use crate::rewind;
 use crate::screen::camera;
+use crate::screen::drive;
+use crate::screen::drive::model::pad::PadEvent;
 use crate::screens::entry;
 
 /// An event.
@@ -58,6 +61,12 @@ pub enum Msg {
         /// The picture.
         made: Result<Picture, PictureFault>,
     },
+    /// The terminal has gained or lost the focus.
+    Focus(bool),
+    /// It is time to send a velocity, if the rover is driven from here.
+    Pulse,
+    /// An event of a game controller.
+    Pad(PadEvent),
     /// A person is at this console, under this client name.
     Attend(String),
     /// The process should exit.
@@ -72,6 +81,12 @@ const LAST_REQUESTS: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// Changes the model and returns the effects.
 pub fn update(model: &mut Model, msg: Msg) -> Vec<Effect> {
+    let mut effects = apply(model, msg);
+    drive::supervise(model, &mut effects);
+    effects
+}
+
+fn apply(model: &mut Model, msg: Msg) -> Vec<Effect> {
     match msg {
         Msg::Clock(now) => clock(model, now),
         Msg::Key(event) => keys::press(model, event, 1),
@@ -83,7 +98,8 @@ pub fn update(model: &mut Model, msg: Msg) -> Vec<Effect> {
         }
         Msg::Resize(columns, lines) => {
             model.size = (columns, lines);
-            if model.question().is_some() && !model.has_room_for_question() {
+            let needs_room = model.question().is_some() || model.overlay == Overlay::Composer;
+            if needs_room && !model.has_room_for_question() {
                 // A question that does not fit on the screen cannot be answered.
                 model.overlay = Overlay::None;
             }
@@ -99,6 +115,9 @@ pub fn update(model: &mut Model, msg: Msg) -> Vec<Effect> {
             Vec::new()
         }
         Msg::Picture { number, made } => camera::decoded(model, number, made),
+        Msg::Focus(has_focus) => drive::focus(model, has_focus),
+        Msg::Pulse => drive::pulse(model),
+        Msg::Pad(event) => drive::take_pad(model, &event),
         Msg::Attend(client) => {
             (model.client, model.is_attended) = (client, true);
             Screen::ALL.iter().flat_map(|&screen| (entry(screen).start)(model)).collect()
@@ -212,6 +231,7 @@ fn learn(model: &mut Model, type_name: &str, encoding: &str, text: &str) {
     }
     model.screens.topics.fields.pending = true;
     model.screens.topics.fields.decoded = None;
+    composer::update::learned(model);
 }
 
 /// From now on keys may answer the question, if it is the one on the screen.

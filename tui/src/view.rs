@@ -1,5 +1,6 @@
 //! Draws the screen as a pure function of the model.
 
+mod composer;
 mod dialog;
 mod footer;
 mod header;
@@ -38,6 +39,7 @@ pub fn view(model: &Model, theme: &Theme, frame: &mut Frame<'_>) -> Option<u64> 
     match &model.overlay {
         Overlay::None => {}
         Overlay::Help { scroll } => help::draw(theme, *scroll, below, buf),
+        Overlay::Composer => composer::draw(model, theme, below, buf),
         Overlay::Question(question) => question::draw(model, question, theme, below, buf),
     }
     footer::draw(model, theme, Rect { y: area.bottom() - 1, height: 1, ..area }, buf);

@@ -50,7 +50,12 @@ pub fn perform(link: &Link, effect: &Effect) -> Option<Msg> {
             return Some(Msg::RequestSent { number: *number, id: link.watch(path) });
         }
         Effect::Unwatch(id) => link.unwatch(*id),
-        Effect::Copy(_)
+        Effect::Publish { topic, type_name, body, ttl, token } => {
+            link.publish(topic, type_name, body.clone(), *ttl, *token);
+        }
+        Effect::DrivingInput(_)
+        | Effect::SaveCommands(_)
+        | Effect::Copy(_)
         | Effect::Picture(_)
         | Effect::Bell
         | Effect::Title(_)

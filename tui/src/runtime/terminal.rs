@@ -9,7 +9,10 @@ use std::time::Duration;
 
 use crossterm::clipboard::CopyToClipboard;
 use crossterm::cursor::Show;
-use crossterm::event::{DisableBracketedPaste, EnableBracketedPaste};
+use crossterm::event::{
+    DisableBracketedPaste, DisableFocusChange, EnableBracketedPaste, EnableFocusChange,
+    KeyboardEnhancementFlags, PopKeyboardEnhancementFlags, PushKeyboardEnhancementFlags,
+};
 use crossterm::queue;
 use crossterm::terminal::{
     BeginSynchronizedUpdate, EndSynchronizedUpdate, EnterAlternateScreen, LeaveAlternateScreen, SetTitle,
@@ -65,13 +68,15 @@ pub(super) struct TerminalGuard {
 #[derive(Clone)]
 struct TerminalOwnership {
     held: Arc<AtomicBool>,
+    /// Whether it reports key releases and its focus, as far as it can.
+    is_driving: Arc<AtomicBool>,
     output: Output,
 }
 
 impl TerminalGuard {
     pub(super) fn enter() -> io::Result<TerminalGuard> {
         let (output, finished) = Output::start(File::from(io::stdout().as_fd().try_clone_to_owned()?))?;
-        let hold = TerminalOwnership { held: Arc::default(), output };
+        let hold = TerminalOwnership { held: Arc::default(), is_driving: Arc::default(), output };
         let (default, ours) = (std::panic::take_hook(), hold.clone());
         std::panic::set_hook(Box::new(move |panic| {
             // The thread of pictures catches it, and the console goes on.
@@ -124,6 +129,20 @@ impl TerminalGuard {
         queue!(self.frame, SetTitle(printable(title)))
     }
 
+    /// The terminal reports key releases (kitty's keyboard protocol) and its focus, or not any more, with the next frame.
+    /// Terminals that cannot ignore it. Keys that make text go on to arrive as text: `!` stays `!`.
+    pub(super) fn report_releases(&mut self, is_driving: bool) -> io::Result<()> {
+        if self.hold.is_driving.swap(is_driving, Ordering::SeqCst) == is_driving {
+            return Ok(());
+        }
+        if !is_driving {
+            return queue!(self.frame, PopKeyboardEnhancementFlags, DisableFocusChange);
+        }
+        let flags = KeyboardEnhancementFlags::DISAMBIGUATE_ESCAPE_CODES
+            | KeyboardEnhancementFlags::REPORT_EVENT_TYPES;
+        queue!(self.frame, PushKeyboardEnhancementFlags(flags), EnableFocusChange)
+    }
+
     /// The next frame is whole. `Terminal::clear` would ask the terminal for its cursor first, and fail where no answer
     /// comes (serial lines, recorders).
     fn draw_whole_frame_next(&mut self) -> io::Result<()> {
@@ -173,6 +192,9 @@ impl TerminalOwnership {
             return;
         }
         let mut bytes = Vec::new();
+        if self.is_driving.swap(false, Ordering::SeqCst) {
+            let _ = queue!(bytes, PopKeyboardEnhancementFlags, DisableFocusChange);
+        }
         let _ = queue!(bytes, EndSynchronizedUpdate, DisableBracketedPaste, LeaveAlternateScreen, Show);
         if !self.output.write_within(bytes, PATIENCE) {
             tracing::warn!("the terminal takes no output: it is left as it is");

@@ -5,6 +5,7 @@ pub mod model;
 mod update;
 mod view;
 
+pub use crate::screen::drive::update::driving::{focus, pulse, supervise, take_key, take_pad};
 pub use crate::screen::drive::update::switched;
 pub use crate::screen::drive::view::{course, fence, motion, position_of};
 use crate::screen_entry::{ScreenEntry, no_scroll};

@@ -6,9 +6,13 @@ use crate::effect::Effect;
 use crate::global_keys;
 use crate::keymap;
 use crate::model::Model;
+use crate::screen::drive;
 
 /// Handles a key that arrived together with others, `together` in all; 1 if it was typed.
 pub(super) fn press(model: &mut Model, event: KeyEvent, together: usize) -> Vec<Effect> {
+    if let Some(effects) = drive::take_key(model, &event, together) {
+        return effects;
+    }
     if event.kind == KeyEventKind::Release {
         return Vec::new();
     }

@@ -1,11 +1,18 @@
 //! State of the Drive screen: trends of the last minute, and the track.
 
+pub mod driving;
+pub mod pad;
+pub mod stick;
+
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use roverline_protocol::api::queues::PeekDocument;
 
 use crate::model::api::Document;
+use crate::screen::drive::model::driving::Driving;
+use crate::screen::drive::model::pad::Pad;
+use crate::screen::drive::model::stick::Stick;
 
 /// Values of a trend, one a second.
 const TREND: usize = 60;
@@ -56,6 +63,12 @@ pub struct State {
     pub waypoints: Document<PeekDocument>,
     /// The watch of that queue.
     pub watch: Option<u64>,
+    /// The driving mode, while it is on.
+    pub driving: Option<Driving>,
+    /// The limits and gears of the last time.
+    pub stick: Stick,
+    /// The game controller, if there is one.
+    pub pad: Option<Pad>,
 }
 
 impl State {

@@ -1,5 +1,7 @@
 //! Samples trends and track, and watches the queue of way-points while it is shown.
 
+pub(super) mod driving;
+
 use crate::effect::Effect;
 use crate::model::quality::Quality;
 use crate::model::{Document, Model, Reading, Screen};

@@ -1,5 +1,6 @@
 //! The rover at a glance: motion and power with trends, the track, the mission, who drives, and what happened last.
 
+mod driving;
 mod values;
 
 use ratatui::buffer::Buffer;
@@ -20,6 +21,9 @@ const EVENTS: u16 = 4;
 const LEAST_SCALE: f64 = 0.25;
 
 pub(super) fn draw(model: &Model, theme: &Theme, area: Rect, buf: &mut Buffer) {
+    if let Some(mode) = &model.screens.drive.driving {
+        return driving::draw(model, mode, theme, area, buf);
+    }
     match area.width {
         118.. => wide(model, theme, area, buf),
         76.. if area.height >= 16 => two_columns(model, theme, area, buf),
