@@ -15,7 +15,7 @@ use serde_json::Value;
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Nothing that depends on the computer of the test.
 const CONFIG: &str = "[alarms]\ndiagnostics = false\ndisk_percent = 100.0\n";
-const LIMIT_ALARM: &str = "motor-front_left-temperature-temperature/motor/front_left/temperature";
+const LIMIT_ALARM: &str = "motor/front_left/temperature-temperature/motor/front_left/temperature";
 
 fn up() -> (Gateway, temp::TempDir) {
     let scratch = temp::dir();
