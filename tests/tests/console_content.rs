@@ -50,14 +50,16 @@ fn a_limit_of_one_console_is_an_alarm_in_another_and_a_camera_has_a_picture() {
     let (mut ann, bob) = (open("ann@base"), open("bob@base2"));
     ann.type_keys("5");
     ann.until_shows("TOPICS");
+    // Keys that come together with others are text of a paste.
     ann.type_keys("/");
+    ann.until_shows("Enter keep");
     ann.type_keys("motor/front_left");
     ann.until_shows("/motor/front_left");
     ann.type_keys("\r");
     ann.until_shows("variance");
     ann.type_keys("\r");
-    ann.type_keys("G");
-    ann.type_keys("k");
+    ann.until_shows("PLOT");
+    ann.type_keys("Gk");
     ann.until_shows("PLOT temperature");
     ann.type_keys("x");
     answer(&mut ann, "Limits", ">1 >>2 ~0.5");
