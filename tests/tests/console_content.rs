@@ -61,6 +61,7 @@ fn a_limit_of_one_console_is_an_alarm_in_another_and_a_camera_has_a_picture() {
     ann.until_shows("PLOT");
     ann.type_keys("Gk");
     ann.until_shows("PLOT temperature");
+    observe_for(Duration::from_millis(200), "three keys at once would be a paste");
     ann.type_keys("x");
     answer(&mut ann, "Limits", ">1 >>2 ~0.5");
     ann.until_shows("limits >1 >>2 ~0.5");
