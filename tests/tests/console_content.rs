@@ -15,7 +15,7 @@ use serde_json::Value;
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Nothing that depends on the computer of the test.
 const CONFIG: &str = "[alarms]\ndiagnostics = false\ndisk_percent = 100.0\n";
-const LIMIT_ALARM: &str = "motor-front_left-temperature-temperature/motor/front_left/temperature";
+const LIMIT_ALARM: &str = "motor/front_left/temperature-temperature/motor/front_left/temperature";
 
 fn up() -> (Gateway, temp::TempDir) {
     let scratch = temp::dir();
@@ -50,15 +50,18 @@ fn a_limit_of_one_console_is_an_alarm_in_another_and_a_camera_has_a_picture() {
     let (mut ann, bob) = (open("ann@base"), open("bob@base2"));
     ann.type_keys("5");
     ann.until_shows("TOPICS");
+    // Keys that come together with others are text of a paste.
     ann.type_keys("/");
+    ann.until_shows("Enter keep");
     ann.type_keys("motor/front_left");
     ann.until_shows("/motor/front_left");
     ann.type_keys("\r");
     ann.until_shows("variance");
     ann.type_keys("\r");
-    ann.type_keys("G");
-    ann.type_keys("k");
+    ann.until_shows("PLOT");
+    ann.type_keys("Gk");
     ann.until_shows("PLOT temperature");
+    observe_for(Duration::from_millis(200), "three keys at once would be a paste");
     ann.type_keys("x");
     answer(&mut ann, "Limits", ">1 >>2 ~0.5");
     ann.until_shows("limits >1 >>2 ~0.5");
