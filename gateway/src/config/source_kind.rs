@@ -56,6 +56,15 @@ impl SourceKind {
         }
     }
 
+    /// Whether it can join its graph anew beside its present run. A second node of the same name in one process is none
+    /// for `rcl`, so `r2r` cannot.
+    pub const fn joins_anew(self) -> bool {
+        match self {
+            SourceKind::Dds => true,
+            SourceKind::R2r | SourceKind::Bag | SourceKind::Sim | SourceKind::Upstream => false,
+        }
+    }
+
     /// Whether the gateway publishes the emergency stop into it. A recording accepts no publications;
     /// for a relay, the rover's own gateway latches and publishes the stop.
     pub const fn takes_emergency_stop(self) -> bool {

@@ -148,7 +148,7 @@ impl Runs {
     /// Follows a run, and those that take its place, to the end.
     fn follow(&mut self, mut run: Run) -> Result<(), SourceError> {
         self.control.set(Some(run.control.clone()));
-        if self.settings.gateway.source.discovers_writers() {
+        if self.settings.gateway.source.joins_anew() {
             self.control.set_events(Some(self.sender.clone()));
         }
         loop {
