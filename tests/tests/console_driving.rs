@@ -23,7 +23,8 @@ fn speed(screen: &str, label: &str) -> Option<f64> {
 fn until_stands(console: &Console) {
     console.until("the rover stands", PATIENCE, |screen| {
         let is_let_go = screen.contains("the rover stands");
-        (is_let_go && speed(screen, "Commanded") == Some(0.0) && speed(screen, "Measured")? < 0.05).then_some(())
+        (is_let_go && speed(screen, "Commanded") == Some(0.0) && speed(screen, "Measured")? < 0.05)
+            .then_some(())
     });
 }
 
@@ -63,7 +64,8 @@ fn a_service_is_called_from_the_composer() {
     console.until_shows("/autonomy/enable");
     console.type_keys("autoen");
     console.until_shows("autoen▏");
-    for (key, shown) in [("\r", "each field fits its type"), ("\u{1b}[C", "true▏"), ("\r", "→ verified")] {
+    for (key, shown) in [("\r", "each field fits its type"), ("\u{1b}[C", "true▏"), ("\r", "→ verified")]
+    {
         observe_for(Duration::from_millis(150), "a key of its own: pasted text sends nothing");
         console.type_keys(key);
         console.until_shows(shown);
