@@ -60,7 +60,8 @@ fn a_service_is_found_filled_in_called_and_followed() {
         "trace_id": "0123456789abcdef0123456789abcdef"});
     let verified = document(&rig, "verified", &more);
     rig.answer("POST /api/v2/commands", 200, verified);
-    rig.answer_again("WATCH /api/v2/commands/", 200, accepted);
+    let path = format!("WATCH /api/v2/commands/{}", accepted["id"].as_str().unwrap());
+    rig.answer_again(&path, 200, accepted);
     let shown = picture(&rig.model, 80, 24);
     for text in [
         "accepted 0 ms → verified",

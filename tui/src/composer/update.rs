@@ -41,6 +41,7 @@ pub fn open(model: &mut Model, kind: Option<CommandKind>) -> Vec<Effect> {
     let path = ("GET", "/api/v2/authority".to_owned());
     effects.extend(model.request("read the authorities", path, None, |model, answer| {
         model.composer.authority = answer.document::<AuthorityList>().ok();
+        list(model);
         Vec::new()
     }));
     effects

@@ -68,15 +68,15 @@ pub(super) struct TerminalGuard {
 #[derive(Clone)]
 struct TerminalOwnership {
     held: Arc<AtomicBool>,
-    /// Whether it reports key releases and its focus, as far as it can.
-    is_driving: Arc<AtomicBool>,
+    /// Whether it was ever to report key releases and its focus: taking that back twice is harmless.
+    has_driven: Arc<AtomicBool>,
     output: Output,
 }
 
 impl TerminalGuard {
     pub(super) fn enter() -> io::Result<TerminalGuard> {
         let (output, finished) = Output::start(File::from(io::stdout().as_fd().try_clone_to_owned()?))?;
-        let hold = TerminalOwnership { held: Arc::default(), is_driving: Arc::default(), output };
+        let hold = TerminalOwnership { held: Arc::default(), has_driven: Arc::default(), output };
         let (default, ours) = (std::panic::take_hook(), hold.clone());
         std::panic::set_hook(Box::new(move |panic| {
             // The thread of pictures catches it, and the console goes on.
@@ -132,12 +132,10 @@ impl TerminalGuard {
     /// The terminal reports key releases (kitty's keyboard protocol) and its focus, or not any more, with the next frame.
     /// Terminals that cannot ignore it. Keys that make text go on to arrive as text: `!` stays `!`.
     pub(super) fn report_releases(&mut self, is_driving: bool) -> io::Result<()> {
-        if self.hold.is_driving.swap(is_driving, Ordering::SeqCst) == is_driving {
-            return Ok(());
-        }
         if !is_driving {
             return queue!(self.frame, PopKeyboardEnhancementFlags, DisableFocusChange);
         }
+        self.hold.has_driven.store(true, Ordering::SeqCst);
         let flags = KeyboardEnhancementFlags::DISAMBIGUATE_ESCAPE_CODES
             | KeyboardEnhancementFlags::REPORT_EVENT_TYPES;
         queue!(self.frame, PushKeyboardEnhancementFlags(flags), EnableFocusChange)
@@ -192,7 +190,7 @@ impl TerminalOwnership {
             return;
         }
         let mut bytes = Vec::new();
-        if self.is_driving.swap(false, Ordering::SeqCst) {
+        if self.has_driven.load(Ordering::SeqCst) {
             let _ = queue!(bytes, PopKeyboardEnhancementFlags, DisableFocusChange);
         }
         let _ = queue!(bytes, EndSynchronizedUpdate, DisableBracketedPaste, LeaveAlternateScreen, Show);

@@ -103,7 +103,7 @@ fn gear(stick: &Stick) -> String {
 fn terminal(stick: &Stick) -> String {
     match stick.reports_release {
         true => "reports key releases".to_owned(),
-        false => "no key releases seen: a key counts 0.25 s, hold it".to_owned(),
+        false => "no releases seen: hold a key".to_owned(),
     }
 }
 
@@ -118,15 +118,11 @@ fn authority(model: &Model, driving: &Driving) -> Row {
             (format!("unknown: {}", format::printable(problem)), AlarmLevel::Caution)
         }
         (Some(holder), Some(document)) => {
-            let text = format!(
-                "▶ YOU (token {}), {} after {} ms",
-                holder.token,
-                loss(document),
-                document.timeout_ms
-            );
+            let text =
+                format!("▶ YOU #{}, {} after {} ms", holder.token, loss(document), document.timeout_ms);
             (text, AlarmLevel::Normal)
         }
-        (Some(holder), None) => (format!("▶ YOU (token {})", holder.token), AlarmLevel::Normal),
+        (Some(holder), None) => (format!("▶ YOU #{}", holder.token), AlarmLevel::Normal),
         (None, _) => ("not yours".to_owned(), AlarmLevel::Caution),
     };
     own("Authority", value, tone)
