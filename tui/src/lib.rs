@@ -9,6 +9,7 @@ pub mod command;
 pub mod effect;
 pub mod environment;
 pub mod format;
+pub mod fuzzy;
 pub mod global_keys;
 pub mod keymap;
 pub mod model;

@@ -6,6 +6,7 @@ pub mod model;
 mod update;
 mod view;
 
+pub use crate::screen::topics::update::select;
 pub use crate::screen::topics::view::list;
 use crate::screen_entry::{ScreenEntry, no_effect};
 
