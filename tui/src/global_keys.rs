@@ -1,6 +1,7 @@
 //! Keys that do not belong to one screen.
 
 pub mod actions;
+mod palette;
 
 use crossterm::event::KeyCode;
 
@@ -20,6 +21,7 @@ pub static ALWAYS: Context = Context {
     text: None,
 };
 
+const PALETTE: &str = "do: find a screen, an action, a topic, a lock, a queue, a robot";
 const NUMBER: &str = "the screen of this number";
 const NEXT: &str = "next screen";
 const PREVIOUS: &str = "previous screen";
@@ -29,6 +31,7 @@ pub static EVERY_SCREEN: Context = Context {
     title: "Every screen",
     keys: &[
         char('?', open_help, "this help").footer("help"),
+        char(':', palette::open, PALETTE),
         char('q', quit, "quit").footer("quit").grave(),
         char('1', screen::<1>, NUMBER),
         char('2', screen::<2>, NUMBER),
@@ -94,6 +97,23 @@ pub static HELP: Context = Context {
     text: None,
 };
 
+/// The command palette.
+pub static PALETTE_KEYS: Context = Context {
+    title: "Do (:)",
+    keys: &[
+        key(KeyCode::Enter, palette::accept, "do it, or go there").footer("do").grave(),
+        key(KeyCode::Esc, palette::close, CLOSE).footer("close"),
+        key(KeyCode::Down, palette::scroll::<1>, DOWN),
+        key(KeyCode::Up, palette::scroll::<{ -1 }>, UP),
+        ctrl('n', palette::scroll::<1>, DOWN),
+        ctrl('p', palette::scroll::<{ -1 }>, UP),
+        key(KeyCode::PageDown, palette::scroll::<10>, PAGE_DOWN),
+        key(KeyCode::PageUp, palette::scroll::<{ -10 }>, PAGE_UP),
+        key(KeyCode::Backspace, palette::erase, ERASE),
+    ],
+    text: Some(TextInput { typed: palette::typed, pasted: Some(palette::pasted) }),
+};
+
 /// On a terminal that is too small for a screen.
 static LEAVING: Context =
     Context { title: "Too small", keys: &[char('q', quit, "quit").footer("quit").grave()], text: None };
@@ -156,8 +176,6 @@ pub fn active(model: &Model) -> Vec<&'static Context> {
     let mut contexts = match &model.overlay {
         // Nothing is seen of what a key would do.
         _ if !model.has_room_for_question() && model.is_sized() => vec![&LEAVING],
-        // What changes something acts now, and nothing on the screen is now.
-        Overlay::None if model.rewind.is_some() => vec![&REWOUND, &EVERY_SCREEN],
         Overlay::Help { .. } => vec![&HELP],
         Overlay::Composer => vec![crate::composer::keys::active(model)],
         Overlay::Question(question) => match question.asked {
@@ -166,16 +184,24 @@ pub fn active(model: &Model) -> Vec<&'static Context> {
             QuestionKind::Other(ref form) if form.label.is_none() => vec![&YES_OR_NO],
             QuestionKind::Other(_) => vec![&TEXT],
         },
-        Overlay::None => {
-            let mut contexts = (entry(model.screen).active)(model);
-            // Where text is typed, letters are text.
-            if contexts.first().is_none_or(|inner| inner.text.is_none()) {
-                contexts.push(&EVERY_SCREEN);
-            }
-            contexts
-        }
+        Overlay::Palette => vec![&PALETTE_KEYS],
+        Overlay::None => beneath(model),
     };
     contexts.push(&ALWAYS);
+    contexts
+}
+
+/// The contexts of the screen itself, beneath any overlay, innermost first.
+fn beneath(model: &Model) -> Vec<&'static Context> {
+    // What changes something acts now, and nothing on the screen is now.
+    if model.rewind.is_some() {
+        return vec![&REWOUND, &EVERY_SCREEN];
+    }
+    let mut contexts = (entry(model.screen).active)(model);
+    // Where text is typed, letters are text.
+    if contexts.first().is_none_or(|inner| inner.text.is_none()) {
+        contexts.push(&EVERY_SCREEN);
+    }
     contexts
 }
 
@@ -185,7 +211,7 @@ pub fn all() -> Vec<&'static Context> {
     [&ALWAYS, &EVERY_SCREEN, &REWOUND]
         .into_iter()
         .chain(screens.copied())
-        .chain([&RELEASE, &YES_OR_NO, &TEXT])
+        .chain([&PALETTE_KEYS, &RELEASE, &YES_OR_NO, &TEXT])
         .chain([&crate::composer::keys::PICK, &crate::composer::keys::FILL, &crate::composer::keys::SENT])
         .collect()
 }

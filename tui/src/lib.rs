@@ -10,6 +10,7 @@ pub mod composer;
 pub mod effect;
 pub mod environment;
 pub mod format;
+pub mod fuzzy;
 pub mod global_keys;
 pub mod keymap;
 pub mod model;

@@ -4,6 +4,7 @@ pub mod api;
 pub mod history;
 mod network;
 mod now;
+pub mod palette;
 pub mod quality;
 mod question;
 mod rover;
@@ -48,6 +49,8 @@ pub enum Overlay {
     Question(Question),
     /// The composer of commands.
     Composer,
+    /// The command palette.
+    Palette,
 }
 
 /// A message for the operator that disappears by itself.
@@ -85,6 +88,8 @@ pub struct Model {
     pub next_screen: Option<Screen>,
     /// The current overlay.
     pub overlay: Overlay,
+    /// The command palette, while it is the overlay.
+    pub palette: palette::Palette,
     /// Questions asked so far.
     pub questions: u64,
     /// The states of the screens.

@@ -6,6 +6,7 @@ mod footer;
 mod header;
 mod help;
 mod messages;
+mod palette;
 mod question;
 mod status_line;
 
@@ -40,6 +41,7 @@ pub fn view(model: &Model, theme: &Theme, frame: &mut Frame<'_>) -> Option<u64> 
         Overlay::None => {}
         Overlay::Help { scroll } => help::draw(theme, *scroll, below, buf),
         Overlay::Composer => composer::draw(model, theme, below, buf),
+        Overlay::Palette => palette::draw(model, theme, below, buf),
         Overlay::Question(question) => question::draw(model, question, theme, below, buf),
     }
     footer::draw(model, theme, Rect { y: area.bottom() - 1, height: 1, ..area }, buf);

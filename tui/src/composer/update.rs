@@ -24,6 +24,10 @@ pub fn open(model: &mut Model, kind: Option<CommandKind>) -> Vec<Effect> {
     if !model.has_room_for_question() {
         return Vec::new();
     }
+    if model.rewind.is_some() {
+        model.notify(true, "nothing is sent from the past: Esc is now".to_owned());
+        return Vec::new();
+    }
     model.overlay = Overlay::Composer;
     let state = &mut model.composer;
     (state.stage, state.kind, state.cursor) = (Stage::Pick, kind, 0);

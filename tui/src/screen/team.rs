@@ -12,6 +12,7 @@ mod view;
 
 pub use crate::screen::team::locks::{drive, release};
 pub use crate::screen::team::queues::enqueue;
+pub use crate::screen::team::update::select;
 use crate::screen_entry::ScreenEntry;
 
 /// The screen.

@@ -9,6 +9,7 @@ pub mod series;
 mod update;
 mod view;
 
+pub use crate::screen::topics::update::select;
 pub use crate::screen::topics::view::list;
 pub use crate::screen::topics::view::plot::{draw_series, trend_of};
 use crate::screen_entry::{ScreenEntry, no_effect};

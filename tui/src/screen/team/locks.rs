@@ -60,6 +60,10 @@ pub(super) fn take_or_release(model: &mut Model) -> Vec<Effect> {
 
 /// Takes the lock `drive` if it is free, returns it if it is ours, and asks for it otherwise.
 pub fn drive(model: &mut Model) -> Vec<Effect> {
+    if model.rewind.is_some() {
+        model.notify(true, "no lock is taken in the past: Esc is now".to_owned());
+        return Vec::new();
+    }
     let before = std::mem::replace(
         &mut model.screens.team.cursor,
         RowName { pane: Pane::Locks, name: USUAL_LOCKS[0].to_owned() },

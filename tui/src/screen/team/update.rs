@@ -8,7 +8,7 @@ use crate::effect::Effect;
 use crate::format::escape;
 use crate::model::api::Watcher;
 use crate::model::{Document, Model, Screen};
-use crate::screen::team::model::{Own, PRESENCE};
+use crate::screen::team::model::{Own, PRESENCE, RowName};
 use crate::screen::team::{locks, queues};
 
 /// Values that are read; the others are counted.
@@ -106,6 +106,12 @@ fn write_presence(model: &mut Model) -> Vec<Effect> {
     let body = json!({"screen": screen, "with": "console"});
     // A refusal is not worth a word: nobody asked for it.
     model.request("", ("PUT", path), Some(body), |_, _| Vec::new())
+}
+
+/// Moves the cursor to a row.
+pub fn select(model: &mut Model, row: RowName) {
+    model.screens.team.cursor = row;
+    model.screens.team.is_detail_old = true;
 }
 
 pub(super) fn scroll(model: &mut Model, by: isize) -> Vec<Effect> {

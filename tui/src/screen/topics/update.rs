@@ -115,6 +115,18 @@ fn rearrange(model: &mut Model, change: impl FnOnce(&mut Topics)) -> Vec<Effect>
     if before == model.topics.selected { Vec::new() } else { selected(model) }
 }
 
+/// Selects a topic by its name; a filter that hides it is cleared.
+pub fn select(model: &mut Model, name: &str) -> Vec<Effect> {
+    if !model.topics.rows.contains_key(name) {
+        return Vec::new();
+    }
+    if !model.topics.visible.iter().any(|visible| visible == name) {
+        model.topics.filter.clear();
+    }
+    model.topics.focus = Focus::List;
+    rearrange(model, |topics| topics.selected = Some(name.to_owned()))
+}
+
 /// Another topic was selected.
 fn selected(model: &mut Model) -> Vec<Effect> {
     let state = &mut model.screens.topics;
