@@ -64,7 +64,7 @@ fn a_service_is_found_filled_in_called_and_followed() {
     rig.answer_again(&path, 200, accepted);
     let shown = picture(&rig.model, 80, 24);
     for text in [
-        "accepted 0 ms → verified",
+        "accepted 0.00 ms → verified",
         "service response",
         "0123456789abcdef0123456789abcdef",
         "\"success\":true",

@@ -110,7 +110,7 @@ impl Form {
         let text = registry.text(type_name).map_err(|_| FormError::Unknown(type_name.to_owned()))?;
         let sections = sections(&text, &name);
         let mut form = Form::default();
-        form.add(&sections, &name, "", 0).map_err(FormError::Unusable)?;
+        form.add(&sections, &name, "", 0)?;
         Ok(form)
     }
 
@@ -137,9 +137,12 @@ impl Form {
         name: &TypeName,
         prefix: &str,
         level: usize,
-    ) -> Result<(), String> {
-        let Some(text) = sections.get(name.as_str()) else { return Err(format!("{name} is not defined")) };
-        let definition = parse_definition(name, text).map_err(|error| error.to_string())?;
+    ) -> Result<(), FormError> {
+        let Some(text) = sections.get(name.as_str()) else {
+            return Err(FormError::Unusable(format!("{name} is not defined")));
+        };
+        let definition =
+            parse_definition(name, text).map_err(|error| FormError::Unusable(error.to_string()))?;
         for field in &definition.fields {
             let path = format!("{prefix}{}", field.name);
             if self.fields.len() >= MAX_FIELDS {
