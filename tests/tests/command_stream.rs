@@ -143,8 +143,8 @@ async fn an_active_driver_fails_over_without_a_stop() {
     });
 }
 
-/// The first notice with this code.
-async fn notice(client: &mut NativeClient, code: &str) -> String {
+/// The text of the first status with this code.
+async fn status_text(client: &mut NativeClient, code: &str) -> String {
     let wanted = async {
         loop {
             let Received::Text(received) = client.next().await else { continue };
@@ -188,7 +188,7 @@ async fn what_is_not_published_is_said() {
         (json!({"topic": "/led", "type": "no_msgs/msg/Such"}), "bad_command", "no_msgs"),
     ] {
         client.send(&message(change.clone())).await;
-        let text = notice(&mut client, code).await;
+        let text = status_text(&mut client, code).await;
         assert!(text.contains(words), "{change}: {text}");
     }
     // The session goes on, and one that is refused again and again is told once a second.

@@ -21,7 +21,7 @@ pub static ALWAYS: Context = Context {
     text: None,
 };
 
-const PALETTE: &str = "do: find a screen, an action, a topic, a lock, a queue, a robot";
+const PALETTE: &str = "do: a screen, action, topic, lock, queue or robot";
 const NUMBER: &str = "the screen of this number";
 const NEXT: &str = "next screen";
 const PREVIOUS: &str = "previous screen";

@@ -17,12 +17,16 @@ use serde::{Deserialize, Serialize};
 
 mod binary;
 mod client_identity;
+mod level;
+mod publish_message;
 
 pub use crate::native::binary::{
     Binary, BinaryError, FLAG_REPLAYED, FLAG_STORED, FLAG_TRACED, HEARTBEAT_BYTES, KIND_HEARTBEAT,
     KIND_SAMPLE, SAMPLE_HEADER_BYTES, SampleHeader,
 };
 pub use crate::native::client_identity::ClientIdentity;
+pub use crate::native::level::Level;
+pub use crate::native::publish_message::PublishMessage;
 use crate::service_level::ServiceLevel;
 use crate::status::{EndpointDocument, EndpointEvent};
 use crate::trace::{ReportedSpan, SampleTimes};
@@ -157,28 +161,6 @@ pub enum ClientMessage {
         /// At most [`REPORTED_SAMPLES`](crate::limits::REPORTED_SAMPLES); more are dropped.
         samples: Vec<SampleTimes>,
     },
-}
-
-/// A message that a client publishes: one of a stream, of which the newest counts.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct PublishMessage {
-    /// The topic: `/cmd_vel`.
-    pub topic: String,
-    /// Its ROS type: `geometry_msgs/msg/Twist`. Empty: that of the topic in the ROS graph.
-    #[serde(rename = "type", default, skip_serializing_if = "String::is_empty")]
-    pub type_name: String,
-    /// The message; fields that are left out have their default.
-    pub body: serde_json::Value,
-    /// When it left the client, by the clock of the endpoint, nanoseconds since the Unix epoch. Absent: its time to live
-    /// begins when it arrives.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub sent_ns: Option<i64>,
-    /// If it arrives later than this after it was sent, it is not published, milliseconds. Absent: 1,000.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ttl_ms: Option<u64>,
-    /// The fencing token of the client's lock, if the topic is guarded and the client holds it under a name.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub token: Option<u64>,
 }
 
 fn get() -> String {
@@ -316,18 +298,6 @@ pub enum ServerMessage {
         /// A sentence for people.
         message: String,
     },
-}
-
-/// Severity of a [`ServerMessage::Status`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Level {
-    /// For information.
-    Info,
-    /// The request was not executed as asked.
-    Warning,
-    /// The request failed.
-    Error,
 }
 
 /// Description of a topic for clients.

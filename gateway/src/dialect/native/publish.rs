@@ -4,12 +4,11 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use roverline_protocol::native::{Level, PublishMessage};
+use roverline_protocol::native::PublishMessage;
 use roverline_source::Publication;
 use roverline_source::clock::{monotonic, unix_ns};
 use roverline_source::ros::RosError;
 
-use crate::dialect::native::session::{send, status};
 use crate::dialect::session::{PublishRejected, SessionContext};
 
 /// Time to live of a message that gives none, milliseconds.
@@ -78,15 +77,17 @@ impl NotPublished {
     }
 }
 
-/// Publishes a message of the session's client.
-pub(super) fn publish(context: &SessionContext, reports: &mut PublishReports, message: PublishMessage) {
+/// Publishes a message of the session's client; the code and the text of the status that is due if it was not published.
+pub(super) fn publish(
+    context: &SessionContext,
+    reports: &mut PublishReports,
+    message: PublishMessage,
+) -> Option<(&'static str, String)> {
     let topic: String = message.topic.chars().take(256).collect();
-    if let Err(why) = try_publish(context, message) {
-        let code = why.code();
-        if let Some(text) = reports.text(code, why.to_string(), monotonic()) {
-            send(context, &status(Level::Warning, code, format!("{topic}: {text}")));
-        }
-    }
+    let why = try_publish(context, message).err()?;
+    let code = why.code();
+    let text = reports.text(code, why.to_string(), monotonic())?;
+    Some((code, format!("{topic}: {text}")))
 }
 
 fn try_publish(context: &SessionContext, message: PublishMessage) -> Result<(), NotPublished> {

@@ -142,7 +142,11 @@ impl<'a> Session<'a> {
             }
             ClientMessage::Watch { id, path } => self.requests.watch(context, id, &path),
             ClientMessage::Unwatch { id } => self.requests.unwatch(id),
-            ClientMessage::Publish(message) => publish(context, &mut self.publish_reports, message),
+            ClientMessage::Publish(message) => {
+                if let Some((code, text)) = publish(context, &mut self.publish_reports, message) {
+                    self.send(&status(Level::Warning, code, text));
+                }
+            }
             ClientMessage::Spans { spans } => self.record_spans(spans),
             ClientMessage::SampleTimes { samples } => self.record_sample_times(&samples),
             ClientMessage::Switched(report) => endpoint.record_failover(&context.info, report),
@@ -287,7 +291,7 @@ fn send_hello(context: &SessionContext) {
     send(context, &ServerMessage::Topics { up: endpoint.hub.topic_infos(), down: Vec::new() });
 }
 
-pub(super) fn status(level: Level, code: &str, message: impl Into<String>) -> ServerMessage {
+fn status(level: Level, code: &str, message: impl Into<String>) -> ServerMessage {
     ServerMessage::Status { level, code: code.to_owned(), message: message.into() }
 }
 

@@ -120,7 +120,7 @@ impl Series {
             // A gap is a point of its own.
             if at.saturating_sub(self.began) < STEP && last.last.is_nan() == value.is_nan() {
                 *last = Point { at, low: last.low.min(value), high: last.high.max(value), last: value };
-                return;
+                return self.forget(at);
             }
         }
         self.began = at;
@@ -128,6 +128,11 @@ impl Series {
             self.points.pop_front();
         }
         self.points.push_back(Point { at, low: value, high: value, last: value });
+        self.forget(at);
+    }
+
+    /// Removes what is older than the time shown.
+    fn forget(&mut self, at: Duration) {
         while self.points.front().is_some_and(|first| at.saturating_sub(first.at) > SPAN) {
             self.points.pop_front();
         }
