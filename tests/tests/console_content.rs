@@ -55,10 +55,12 @@ fn a_limit_of_one_console_is_an_alarm_in_another_and_a_camera_has_a_picture() {
     ann.until_shows("Enter keep");
     ann.type_keys("motor/front_left");
     ann.until_shows("/motor/front_left");
-    ann.type_keys("\r");
-    ann.until_shows("variance");
-    ann.type_keys("\r");
+    for key in ["\r", "\r"] {
+        observe_for(Duration::from_millis(300), "two keys at once would be a paste");
+        ann.type_keys(key);
+    }
     ann.until_shows("PLOT");
+    observe_for(Duration::from_millis(300), "three keys at once would be a paste");
     ann.type_keys("Gk");
     ann.until_shows("PLOT temperature");
     observe_for(Duration::from_millis(200), "three keys at once would be a paste");

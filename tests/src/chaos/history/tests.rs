@@ -201,7 +201,7 @@ fn a_command_that_is_begun_twice_or_loses_its_outcome_is_found() {
     let finish = record(5, 6, finish, Outcome::Finished);
     let check = |records: &[Record]| violations_after(records, &FinalState::default(), services::commands);
     let (first, second) = (begin(1, "a", Outcome::Begun), begin(3, "b", known("a", false)));
-    assert_eq!(check(&[first.clone(), second.clone(), finish.clone(), begin(7, "b", known("a", true))]), "");
+    assert_eq!(check(&[first.clone(), second, finish.clone(), begin(7, "b", known("a", true))]), "");
     assert!(check(&[first.clone(), begin(3, "b", Outcome::Begun)]).contains("begun twice"));
     assert!(check(&[first.clone(), begin(3, "b", known("b", false))]).contains("known as that of b"));
     assert!(check(&[first, finish, begin(7, "b", known("a", false))]).contains("is lost"));
