@@ -64,7 +64,8 @@ fn a_service_is_called_from_the_composer() {
     console.until_shows("/autonomy/enable");
     console.type_keys("autoen");
     console.until_shows("autoen▏");
-    for (key, shown) in [("\r", "each field fits its type"), ("\u{1b}[C", "true▏"), ("\r", "→ verified")]
+    for (key, shown) in
+        [("\r", "each field fits its type"), ("\u{1b}[C", "true▏"), ("\r", "service response")]
     {
         observe_for(Duration::from_millis(150), "a key of its own: pasted text sends nothing");
         console.type_keys(key);
