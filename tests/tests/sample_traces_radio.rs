@@ -22,7 +22,7 @@ const PORT: &str = "8080";
 /// The way to the rover and the way back.
 const DELAY_MS: f64 = 200.0;
 /// Samples that are measured; at 100 Hz.
-const MEASURED_SAMPLES: usize = 600;
+const MEASURED_SAMPLES: usize = 300;
 
 fn unix_ns() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as i64
@@ -93,7 +93,7 @@ fn trial(clock: Option<&SteppedClock>) -> Result<(f64, f64), String> {
     let topic = poll(PATIENCE, || {
         stages(&net).filter(|topic| {
             let mut decoded = topic.stages.iter().filter(|stage| stage.stage == SampleStage::Decode);
-            decoded.any(|stage| stage.times.count >= 10)
+            decoded.any(|stage| stage.times.count >= 5)
         })
     });
     if let Some(echo) = &mut echo {
