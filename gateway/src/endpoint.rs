@@ -123,7 +123,7 @@ pub struct Endpoint {
     pub guards: Arc<Guards>,
     /// Executes what clients do to the rover once.
     pub commands: Arc<Commands>,
-    /// What clients publish now, for the event log.
+    /// The topics that clients publish now, for the event log.
     pub command_streams: CommandStreams,
     /// The shared coordination store.
     pub coordination: Arc<Coordination>,

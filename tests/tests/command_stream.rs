@@ -15,7 +15,7 @@ use roverline_tests::gateway::Gateway;
 use roverline_tests::native::{NativeClient, Received};
 use roverline_tests::process::{self, Signal};
 use roverline_tests::script::Script;
-use roverline_tests::wait::{eventually, poll};
+use roverline_tests::wait::{eventually, observe_for_async, poll};
 use roverline_tests::{http, require};
 use serde_json::{Value, json};
 
@@ -226,4 +226,25 @@ async fn figures_of_failovers() {
         at(1.0)
     );
     assert_eq!(zeros, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_observer_is_refused_before_its_message_is_read_and_leaves_no_event() {
+    let gateway = Gateway::serve(&["--tier", "primary", "--source", "sim", "--loopback-role", "observer"]);
+    let port = gateway.first_port();
+    let mut client = NativeClient::connect(port).await;
+    // The second one would also be refused for its body, if somebody looked at it.
+    for body in [json!({"linear": {"x": 0.1}}), json!({"no such field": 1})] {
+        let message = json!({"topic": TOPIC, "type": TWIST, "body": body, "token": 7});
+        client.send(&ClientMessage::Publish(serde_json::from_value(message).unwrap())).await;
+        let text = status_text(&mut client, "refused").await;
+        assert!(text.contains("observer"), "{text}");
+        observe_for_async(
+            Duration::from_millis(1_100),
+            "a repeated reason is due, and an event would be there",
+        )
+        .await;
+    }
+    let events = http::get(port, "/api/v2/events?limit=100").body;
+    assert!(!events.contains("command/publish"), "{events}");
 }

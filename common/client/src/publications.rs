@@ -56,7 +56,7 @@ impl Publications {
         self.0.lock().entry(topic).or_insert((publication, at));
     }
 
-    /// Whether messages wait.
+    /// True while messages wait.
     pub(crate) fn is_waiting(&self) -> bool {
         !self.0.lock().is_empty()
     }

@@ -56,8 +56,8 @@ impl SourceKind {
         }
     }
 
-    /// Whether it can join its graph anew beside its present run. A second node of the same name in one process is none
-    /// for `rcl`, so `r2r` cannot.
+    /// Whether it can join its graph anew beside its present run: `rcl` has no second node of the same name in one
+    /// process, so `r2r` cannot.
     pub const fn joins_anew(self) -> bool {
         match self {
             SourceKind::Dds => true,

@@ -38,7 +38,7 @@ pub struct AlarmBoard {
     changes: watch::Sender<u64>,
     unwritten: Notify,
     is_disabled: AtomicBool,
-    /// What operators have set.
+    /// The limits and rates that operators have set.
     settings: Mutex<Arc<Settings>>,
 }
 

@@ -21,7 +21,9 @@ const STREAM_END: Duration = Duration::from_secs(2);
 const SWEEP_INTERVAL: Duration = Duration::from_millis(250);
 /// Topics that are followed, of all clients together; what other topics get is not recorded until one ends.
 const FOLLOWED: usize = 256;
-/// Events of single messages within a sweep; the rest is counted in the next event.
+/// Those of one session.
+const FOLLOWED_PER_SESSION: usize = 32;
+/// Events of single messages within a sweep; the others wait for the next one.
 const SINGLES_PER_SWEEP: usize = 8;
 
 /// Who publishes what.
@@ -55,7 +57,7 @@ struct Followed {
     is_stream: bool,
 }
 
-/// What happened to a topic's messages.
+/// The change of a topic's messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StreamChange {
     /// A stream began.
@@ -95,8 +97,11 @@ impl CommandStreams {
         now: Duration,
     ) {
         let mut followed = self.followed.lock();
-        if followed.len() >= FOLLOWED && !followed.contains_key(&key) {
-            return;
+        if !followed.contains_key(&key) {
+            let of_session = followed.keys().filter(|other| other.session == key.session).count();
+            if followed.len() >= FOLLOWED || of_session >= FOLLOWED_PER_SESSION {
+                return;
+            }
         }
         let entry = followed.entry(key).or_insert_with(|| Followed {
             client: client(),
@@ -112,7 +117,7 @@ impl CommandStreams {
         entry.last = now;
     }
 
-    /// What has changed until `now` (monotonic).
+    /// The changes until `now` (monotonic).
     pub fn sweep(&self, now: Duration) -> Vec<StreamEvent> {
         let mut followed = self.followed.lock();
         let (mut events, mut singles) = (Vec::new(), 0);
@@ -249,7 +254,12 @@ mod tests {
     #[test]
     fn what_is_followed_is_bounded_and_so_are_events() {
         let streams = CommandStreams::default();
-        (0..10_000).for_each(|session| streams.record(key(session), "a/msg/B", client, false, MS));
+        for n in 0..100 {
+            let many = StreamKey { session: 0, topic: format!("/{n}") };
+            streams.record(many, "a/msg/B", client, false, MS);
+        }
+        assert_eq!(streams.followed.lock().len(), FOLLOWED_PER_SESSION);
+        (1..10_000).for_each(|session| streams.record(key(session), "a/msg/B", client, false, MS));
         assert_eq!(streams.followed.lock().len(), FOLLOWED);
         assert_eq!(streams.sweep(1_000 * MS).len(), SINGLES_PER_SWEEP);
     }

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::alarms::rule::{AlarmRule, AlarmRuleError, LimitRule, compile_one};
 
-/// What all keys begin with.
+/// The prefix of all keys.
 pub const SETTINGS_PREFIX: &str = "alarm/";
 /// Keys of limits: `alarm/limits/NAME`. The value is a rule as in `[[alarm]]`, as JSON; its name is the rest of the key
 /// if it has none.

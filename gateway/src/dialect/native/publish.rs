@@ -18,7 +18,7 @@ const MAX_TTL_MS: u64 = 60_000;
 /// Interval between two reports of one session.
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 
-/// What a session was told of its messages.
+/// The reports of a session's messages that were not published.
 #[derive(Debug, Default)]
 pub(super) struct PublishReports {
     last: Option<(Duration, &'static str, String)>,
@@ -112,12 +112,14 @@ fn try_publish(context: &SessionContext, message: PublishMessage) -> Result<(), 
             ros.graph().topic(&topic).map(|known| known.type_name.clone()).ok_or(NotPublished::UnknownType)?
         }
     };
+    // Before any work on the body.
+    context.authorize_command(&topic, &type_name, token).map_err(PublishRejected::from)?;
     let payload = ros.encode(&type_name, &body)?;
     let publication = Publication { topic, type_name, payload, latched: false };
     Ok(context.publish_with_token(publication, token)?)
 }
 
-/// How long a message was under way; a clock that is ahead makes it no younger than it is.
+/// The age of a message, milliseconds; 0 if it seems to come from the future.
 fn age_ms(sent_ns: i64, now_ns: i64) -> u64 {
     u64::try_from(now_ns.saturating_sub(sent_ns) / 1_000_000).unwrap_or(0)
 }

@@ -65,6 +65,21 @@ impl SessionContext {
         self.check_scope(topic, type_name)
     }
 
+    /// Checks the same of a client that shows the fencing token of a lock, if it does. Whoever holds a guarded topic may
+    /// command it at every endpoint, in its scopes or not, so that another endpoint takes over at once.
+    pub fn authorize_command(
+        &self,
+        topic: &str,
+        type_name: &str,
+        token: Option<u64>,
+    ) -> Result<(), PermissionDenied> {
+        let is_held = token.is_some() && self.endpoint.guards.of_topic(topic).is_some();
+        match is_held && !self.endpoint.is_stop_topic(topic) {
+            true => self.authorize(Permission::Publish(topic)),
+            false => self.authorize_publish(topic, type_name),
+        }
+    }
+
     /// Checks whether this client may advertise this service or action on this endpoint. To serve is not to command: it
     /// takes no authority.
     pub fn authorize_serve(&self, service: &str, type_name: &str) -> Result<(), PermissionDenied> {
@@ -129,8 +144,11 @@ impl SessionContext {
             client: self.info.client_name(),
             dialect: self.info.dialect(),
         };
-        let streams = &self.endpoint.command_streams;
-        streams.record(key, &type_name, client, result.is_err(), monotonic());
+        // What its role does not allow leaves nothing behind: it would cost those who may publish.
+        if !matches!(result, Err(PublishRejected::Denied(_))) {
+            let streams = &self.endpoint.command_streams;
+            streams.record(key, &type_name, client, result.is_err(), monotonic());
+        }
         result
     }
 
@@ -143,13 +161,8 @@ impl SessionContext {
             let engage = publication.payload.get(4).is_some_and(|byte| *byte != 0);
             return Ok(self.publish_stop(engage)?);
         }
-        let guard = self.endpoint.guards.of_topic(&publication.topic);
-        match (guard, token) {
-            // Whoever holds it may command at any endpoint, in its scopes or not: another one takes over at once.
-            (Some(_), Some(_)) => self.authorize(Permission::Publish(&publication.topic))?,
-            _ => self.authorize_publish(&publication.topic, &publication.type_name)?,
-        }
-        match guard {
+        self.authorize_command(&publication.topic, &publication.type_name, token)?;
+        match self.endpoint.guards.of_topic(&publication.topic) {
             None => Ok(self.endpoint.ros.publish(publication)?),
             Some(guard) => {
                 let commander = self.commander(token);

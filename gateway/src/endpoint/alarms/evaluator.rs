@@ -116,7 +116,7 @@ struct Evaluator<'a> {
     /// When each alarm was evaluated last (monotonic).
     evaluated: HashMap<String, Duration>,
     started: Duration,
-    /// What operators have set, as it was adopted.
+    /// The limits and rates of operators, as they were adopted.
     adopted: Arc<Settings>,
     /// The alarms of rules and expected rates, as of the last evaluation.
     ruled: HashSet<String>,

@@ -22,7 +22,7 @@ const RETRY: Duration = Duration::from_secs(1);
 /// Revisions of bad values that were reported, remembered by this endpoint.
 const MAX_REPORTED: usize = 1_024;
 
-/// What operators have set.
+/// The limits and rates that operators have set.
 #[derive(Debug, Default)]
 pub(super) struct Settings {
     /// Rules by name; `None` is switched off.
