@@ -15,7 +15,9 @@ use super::directory::token_only;
 use super::{json, serve};
 
 /// Generated requests per operation and phase; a few hundred in total.
-const EXAMPLES: &str = "25";
+const EXAMPLES: u32 = 25;
+/// The same where only permissions differ.
+const EXAMPLES_OF_PERMISSIONS: u32 = 6;
 
 /// Without the warning about operations that never succeed: it cannot create a message or a hand-over itself.
 const WARNINGS: &str =
@@ -51,7 +53,7 @@ def before_call(context, case, kwargs):
 "#;
 
 /// Runs Schemathesis on a port: whether it passed, and its output.
-fn run_schemathesis(program: &PathBuf, port: u16, token: Option<&str>) -> (bool, String) {
+fn run_schemathesis(program: &PathBuf, port: u16, examples: u32, token: Option<&str>) -> (bool, String) {
     let scratch = temp::dir();
     temp::write(&scratch, "hooks.py", HOOKS);
     let mut command = Command::new(program);
@@ -59,7 +61,7 @@ fn run_schemathesis(program: &PathBuf, port: u16, token: Option<&str>) -> (bool,
         .env("SCHEMATHESIS_HOOKS", "hooks")
         .env("PYTHONPATH", scratch.path())
         .args(["run", &format!("http://127.0.0.1:{port}/api/v2/openapi.json")])
-        .args(["--max-examples", EXAMPLES, "--seed", "1", "--continue-on-failure", "--no-color"])
+        .args(["--max-examples", &examples.to_string(), "--seed", "1", "--continue-on-failure", "--no-color"])
         .args(["--max-response-time", "5", "--request-timeout", "10"])
         .args(["--warnings", WARNINGS])
         .current_dir(scratch.path())
@@ -83,7 +85,7 @@ fn the_api_is_what_its_document_says() {
     let schemathesis = require!(schemathesis());
     let gateway = serve(&[]);
     let port = gateway.first_port();
-    let (passed, output_text) = run_schemathesis(&schemathesis, port, None);
+    let (passed, output_text) = run_schemathesis(&schemathesis, port, EXAMPLES, None);
     assert!(passed && output_text.contains("No issues found"), "{output_text}");
     assert_eq!(http::get(port, "/health").status, 200);
     let log = gateway.stop_and_read_stderr();
@@ -96,11 +98,12 @@ fn the_document_holds_with_and_without_a_token() {
     let token_only = token_only();
     let port = token_only.gateway.first_port();
     // It warns about operations that only answer 401, which is intended here.
-    let (passed, output_text) = run_schemathesis(&schemathesis, port, None);
+    let (passed, output_text) = run_schemathesis(&schemathesis, port, EXAMPLES_OF_PERMISSIONS, None);
     let closed = format!("{} operations returned only 401/403", writing_operations(port));
     assert!(passed && output_text.contains(&closed), "{closed}: {output_text}");
     assert_eq!(directory_length(port), 1, "no client registers without a token");
-    let (passed, output_text) = run_schemathesis(&schemathesis, port, Some(&token_only.commander));
+    let (passed, output_text) =
+        run_schemathesis(&schemathesis, port, EXAMPLES_OF_PERMISSIONS, Some(&token_only.commander));
     assert!(passed && output_text.contains("No issues found"), "{output_text}");
 }
 

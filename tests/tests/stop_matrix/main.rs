@@ -25,17 +25,21 @@ pub(crate) struct Timing {
     outage: Duration,
     /// How long a terminal takes no output before the press.
     stall: Duration,
+    /// Whether each way is pressed under hostile load too, where a press takes seconds, or one way of each kind.
+    every_way_under_load: bool,
 }
 
 const SHORT: Timing = Timing {
     observe_at: &[Duration::from_millis(100), Duration::from_secs(1)],
     outage: Duration::from_secs(2),
     stall: Duration::from_secs(6),
+    every_way_under_load: false,
 };
 const LONG: Timing = Timing {
     observe_at: &[Duration::from_millis(100), Duration::from_secs(1), Duration::from_secs(10)],
     outage: Duration::from_secs(2),
     stall: Duration::from_secs(30),
+    every_way_under_load: true,
 };
 
 static PROCESSORS: RwLock<()> = RwLock::new(());

@@ -17,7 +17,7 @@ use crate::store::etcd::tests::rig::{Nodes, print};
 use crate::store::{SqliteStore, Store};
 
 /// Limits of each measurement: time and number of runs.
-const TIME: Duration = Duration::from_secs(1);
+const TIME: Duration = Duration::from_millis(300);
 const MOST: usize = 2_000;
 const LONG: Duration = Duration::from_secs(60);
 
