@@ -1,7 +1,7 @@
 //! Runs the console in a pseudo-terminal and reads its screen back.
 
 use std::io::{Read, Write};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -17,6 +17,7 @@ pub struct Console {
     keyboard: Box<dyn Write + Send>,
     /// Whether the terminal has stopped reading.
     is_stalled: Arc<AtomicBool>,
+    written_bytes: Arc<AtomicU64>,
     terminal: Arc<Mutex<vt100::Parser>>,
     // The terminal exists as long as its master side is open.
     _master: Box<dyn MasterPty + Send>,
@@ -45,10 +46,12 @@ impl Console {
         let size = |n: u16| n.try_into().expect("a terminal has lines and columns");
         let terminal = Arc::new(Mutex::new(vt100::Parser::new(size(rows), size(columns), 0)));
         let is_stalled = Arc::new(AtomicBool::new(false));
+        let written_bytes = Arc::new(AtomicU64::new(0));
         let mut output = pair.master.try_clone_reader().unwrap();
         std::thread::spawn({
             let terminal = terminal.clone();
             let is_stalled = is_stalled.clone();
+            let written_bytes = written_bytes.clone();
             move || {
                 let mut bytes = [0; 4096];
                 while let Ok(n @ 1..) = output.read(&mut bytes) {
@@ -57,11 +60,22 @@ impl Console {
                         std::thread::sleep(Duration::from_millis(10));
                     }
                     terminal.lock().unwrap().process(&bytes[..n]);
+                    written_bytes.fetch_add(n as u64, Ordering::Relaxed);
                 }
             }
         });
         let keyboard = pair.master.take_writer().unwrap();
-        Console { child, keyboard, is_stalled, terminal, _master: pair.master, _home: home }
+        Console { child, keyboard, is_stalled, written_bytes, terminal, _master: pair.master, _home: home }
+    }
+
+    /// The console's process.
+    pub fn pid(&self) -> u32 {
+        self.child.process_id().unwrap()
+    }
+
+    /// Number of bytes that the console has written to its terminal.
+    pub fn written_bytes(&self) -> u64 {
+        self.written_bytes.load(Ordering::Relaxed)
     }
 
     /// The current contents of the screen, line by line.

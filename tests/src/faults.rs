@@ -13,7 +13,6 @@ mod proxy;
 mod scenario;
 mod step;
 pub(crate) mod table;
-mod usage;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

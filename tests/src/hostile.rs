@@ -25,6 +25,7 @@ use crate::hostile::target::{Act, Target};
 use crate::hostile::well_behaved::WellBehavedClients;
 use crate::http;
 use crate::temp::{self, TempDir};
+use crate::usage;
 use crate::wait::poll;
 
 /// How long memory may take to be released: unread responses are dropped after five seconds.
@@ -48,9 +49,7 @@ struct Cli {
 }
 
 fn rss_mib(pid: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or_default();
-    line.split_whitespace().next().and_then(|kib| kib.parse::<u64>().ok()).unwrap_or(0) >> 10
+    usage::rss_kib(pid).unwrap_or(0.0) as u64 >> 10
 }
 
 /// A token of an operator with this name.

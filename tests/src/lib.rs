@@ -24,5 +24,6 @@ pub mod raw;
 pub mod scheduler_stall;
 pub mod script;
 pub mod stepped_clock;
+pub mod usage;
 
 pub use roverline_test_support::{clients, etcd, process, recordings, require, skip, temp, wait};

@@ -17,6 +17,7 @@ use roverline_tests::native::{NativeClient, Received};
 use roverline_tests::process;
 use roverline_tests::require;
 use roverline_tests::script::Script;
+use roverline_tests::usage;
 
 /// How long telemetry may take to resume once the packets have ended.
 const RESUMES: Duration = Duration::from_secs(8);
@@ -48,9 +49,7 @@ fn listen(port: u16, begun: Instant, ended: Arc<AtomicBool>) -> std::thread::Joi
 }
 
 fn rss_mib(pid: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or_default();
-    line.split_whitespace().next().and_then(|kib| kib.parse::<u64>().ok()).unwrap_or(0) >> 10
+    usage::rss_kib(pid).unwrap_or(0.0) as u64 >> 10
 }
 
 /// Memory use and restarts of the processes.

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use roverline_tests::gateway::Gateway;
 use roverline_tests::http;
 use roverline_tests::plain::PlainClient;
+use roverline_tests::usage;
 use roverline_tests::wait::{always, observe_for, poll};
 
 const PATIENCE: Duration = Duration::from_secs(40);
@@ -151,9 +152,7 @@ fn counted(port: u16, name: &str) -> u64 {
 }
 
 fn rss_mib(pid: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1024
+    usage::rss_kib(pid).unwrap() as u64 >> 10
 }
 
 /// Lines of the log about the export.

@@ -13,7 +13,6 @@ use super::live_rover::{self, LiveRover};
 use super::lying_peer::LyingPeer;
 use super::proxy::Proxy;
 use super::scenario::{Scenario, Side, Target};
-use super::usage;
 use crate::binary;
 use crate::certs::Certs;
 use crate::gateway::{self, DIE_WITH_SUPERVISOR, Gateway, SharedState};
@@ -21,6 +20,7 @@ use crate::net::Net;
 use crate::process::{self, Signal};
 use crate::stepped_clock::{self, SteppedClock};
 use crate::temp::{self, TempDir};
+use crate::usage;
 use crate::wait::{eventually, observe_for, poll};
 
 /// Deadline for the first connection and sample.

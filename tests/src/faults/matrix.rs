@@ -10,8 +10,8 @@ use super::measure::Quantiles;
 use super::scenario::{Expect, Scenario};
 use super::step::{self, TrialState};
 use super::table::{ms, table};
-use super::usage;
 use crate::scheduler_stall::StallWatch;
+use crate::usage;
 use crate::wait::observe_for;
 
 /// A bystander is affected if its gap is this much longer than usual.

@@ -7,10 +7,10 @@ use roverline_protocol::Tier;
 use crate::faults::environment::{free_base_port, up};
 use crate::faults::listener::Options;
 use crate::faults::listener_process::Listener;
-use crate::faults::usage;
 use crate::gateway::Gateway;
 use crate::net::Net;
 use crate::process::{self, Signal};
+use crate::usage;
 use crate::wait::{observe_for, poll};
 
 /// Deadline for every client's first sample.

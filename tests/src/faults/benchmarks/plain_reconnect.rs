@@ -9,7 +9,7 @@ use super::{BenchmarkReport, secs};
 use crate::faults::listener::Options as Listening;
 use crate::faults::listener_process::Listener;
 use crate::faults::measure::Quantiles;
-use crate::faults::usage;
+use crate::usage;
 use crate::wait::{observe_for, poll};
 
 /// The period of the plain dialect's telemetry messages.

@@ -8,7 +8,7 @@ use roverline_protocol::Tier;
 use super::load::{Rover, random_seconds, random_tier};
 use super::{BenchmarkReport, secs};
 use crate::faults::measure::slope;
-use crate::faults::usage;
+use crate::usage;
 use crate::wait::observe_for;
 
 /// Samples before this are warm-up and ignored; in a short run it is a quarter of the duration.

@@ -7,7 +7,7 @@ use roverline_protocol::Tier;
 
 use super::load::Rover;
 use super::{BenchmarkReport, secs};
-use crate::faults::usage;
+use crate::usage;
 use crate::wait::observe_for;
 
 /// Command line options.

@@ -6,22 +6,22 @@ use std::time::Duration;
 const TICKS_PER_S: f64 = 100.0;
 
 /// Current resident memory, KiB.
-pub(crate) fn rss_kib(pid: u32) -> Option<f64> {
+pub fn rss_kib(pid: u32) -> Option<f64> {
     status(pid, "VmRSS:")
 }
 
 /// Peak resident memory, KiB.
-pub(crate) fn peak_rss_kib(pid: u32) -> Option<f64> {
+pub fn peak_rss_kib(pid: u32) -> Option<f64> {
     status(pid, "VmHWM:")
 }
 
 /// Processor time so far, seconds.
-pub(crate) fn cpu_s(pid: u32) -> Option<f64> {
+pub fn cpu_s(pid: u32) -> Option<f64> {
     Some((stat(pid, 14)? + stat(pid, 15)?) / TICKS_PER_S)
 }
 
 /// Time since the process started.
-pub(crate) fn age(pid: u32) -> Option<Duration> {
+pub fn age(pid: u32) -> Option<Duration> {
     let uptime = std::fs::read_to_string("/proc/uptime").ok()?;
     let uptime: f64 = uptime.split(' ').next()?.parse().ok()?;
     Some(Duration::from_secs_f64((uptime - stat(pid, 22)? / TICKS_PER_S).max(0.0)))
