@@ -226,6 +226,8 @@ async fn figures_of_failovers() {
         at(1.0)
     );
     assert_eq!(zeros, 0);
+    // Binaries that are not optimized on a computer that is not idle have no limit.
+    assert!(cfg!(debug_assertions) || at(0.99) <= 100.0, "p99 {:.1} ms", at(0.99));
 }
 
 #[tokio::test(flavor = "multi_thread")]
