@@ -8,12 +8,9 @@ arrival (CLOCK_MONOTONIC, nanoseconds).
 """
 
 import argparse
-import os
-import sys
-import threading
 import time
 
-from dds_common import qos, report
+from dds_common import end_with_input, qos, report
 from cyclonedds.core import InstanceState, ReadCondition, SampleState, ViewState, WaitSet
 from cyclonedds.domain import DomainParticipant
 from cyclonedds.pub import DataWriter
@@ -22,12 +19,6 @@ from cyclonedds.topic import Topic
 from cyclonedds.util import duration
 import ros_services as srv
 import ros_types as ros
-
-
-def end_with_input():
-    """Whoever has started this holds the other end."""
-    sys.stdin.read()
-    os._exit(0)
 
 
 def main():
@@ -47,7 +38,7 @@ def main():
     node = ros.NodeEntitiesInfo(node_name="rover")
     info = DataWriter(participant, graph, qos=qos(latched=True, depth=1))
     info.write(ros.ParticipantEntitiesInfo(node_entities_info_seq=[node]))
-    threading.Thread(target=end_with_input, daemon=True).start()
+    end_with_input()
     report(ready=True)
     calls, end = 0, time.monotonic() + args.seconds
     while time.monotonic() < end:

@@ -7,10 +7,11 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use roverline_protocol::api::commands::CommandDocument;
+use roverline_tests::clock::monotonic_ns;
 use serde_json::{Value, json};
 
 use crate::fault::Fault;
-use crate::rover::{CommandedRover, monotonic_ns};
+use crate::rover::CommandedRover;
 
 const CLIENTS: usize = 16;
 /// A client that has no answer by then goes to another endpoint.

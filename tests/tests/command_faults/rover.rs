@@ -15,7 +15,6 @@ use roverline_tests::process::{self, Signal};
 use roverline_tests::script::Script;
 use roverline_tests::temp::{self, TempDir};
 use roverline_tests::wait::poll;
-use rustix::time::{ClockId, clock_gettime};
 
 use crate::campaign::{Command, send};
 use crate::fault::Fault;
@@ -46,12 +45,6 @@ pub(crate) struct CommandedRover {
     /// Their token, if they need one.
     pub(crate) token: String,
     pub(crate) net: Mutex<Net>,
-}
-
-/// The present time by the rover's clock of arrivals.
-pub(crate) fn monotonic_ns() -> u64 {
-    let now = clock_gettime(ClockId::Monotonic);
-    now.tv_sec.cast_unsigned() * 1_000_000_000 + now.tv_nsec.cast_unsigned()
 }
 
 impl CommandedRover {
