@@ -5,6 +5,8 @@
 pub mod claimant;
 pub mod command_file;
 pub mod guard;
+#[cfg(test)]
+mod model_tests;
 pub mod silence;
 pub mod velocity;
 

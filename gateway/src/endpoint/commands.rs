@@ -4,6 +4,8 @@
 
 mod check;
 mod dispatch;
+#[cfg(test)]
+mod model_tests;
 
 use std::sync::Arc;
 use std::time::Duration;

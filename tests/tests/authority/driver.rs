@@ -125,7 +125,7 @@ impl CommandDriver {
 /// A driver of a trial.
 pub(crate) enum AnyDriver {
     /// Over a session.
-    Session(Driver),
+    Session(Box<Driver>),
     /// By commands.
     Commands(CommandDriver),
 }

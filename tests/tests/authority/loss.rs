@@ -140,7 +140,7 @@ impl LossTrials {
         let mut driver = match loss {
             // What rosbridge and Foxglove clients publish at a relay is refused.
             Loss::DeadRelay => AnyDriver::Commands(CommandDriver(entrance)),
-            _ => AnyDriver::Session(self.dashboard(entrance).await),
+            _ => AnyDriver::Session(Box::new(self.dashboard(entrance).await)),
         };
         let mut moving = false;
         for _ in 0..100 {
@@ -153,7 +153,7 @@ impl LossTrials {
         assert!(moving, "{loss:?}: the rover does not move");
         driver.drive_for(1.0, Duration::from_millis(300)).await;
         let serving = self.relay.as_ref().unwrap_or(&self.gateway);
-        let pid = (loss != Loss::CutRadio).then(|| serving.endpoint_pid(Tier::Primary)).unwrap_or_default();
+        let pid = if loss == Loss::CutRadio { 0 } else { serving.endpoint_pid(Tier::Primary) };
         driver.drive(1.0).await;
         let mut kept = Some(driver);
         match loss {
