@@ -5,9 +5,9 @@
 pub mod claimant;
 pub mod command_file;
 pub mod guard;
-#[cfg(test)]
-mod model_tests;
 pub mod silence;
+#[cfg(test)]
+mod tests;
 pub mod velocity;
 
 use std::path::Path;

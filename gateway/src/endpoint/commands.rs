@@ -5,7 +5,7 @@
 mod check;
 mod dispatch;
 #[cfg(test)]
-mod model_tests;
+mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -247,7 +247,7 @@ fn commander() -> Commander {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, max_shrink_iters: 50, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 12, max_shrink_iters: 50, ..ProptestConfig::default() })]
 
     #[test]
     fn a_command_goes_one_way_and_has_one_outcome(steps in prop::collection::vec(step(), 1..10)) {
