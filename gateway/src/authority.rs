@@ -6,6 +6,8 @@ pub mod claimant;
 pub mod command_file;
 pub mod guard;
 pub mod silence;
+#[cfg(test)]
+mod tests;
 pub mod velocity;
 
 use std::path::Path;

@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+import threading
 
 # The loopback interface has no multicast: discovery sends to the first ports of the domain.
 CONFIG = """<CycloneDDS><Domain Id="any">
@@ -26,6 +27,14 @@ def qos(reliable=True, latched=False, depth=1000):
         Policy.Durability.TransientLocal if latched else Policy.Durability.Volatile,
         Policy.History.KeepLast(depth),
     )
+
+
+def end_with_input():
+    """Ends this process when its standard input ends: with whoever has started it, however that ended."""
+    def wait():
+        sys.stdin.read()
+        os._exit(0)
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def report(**values):

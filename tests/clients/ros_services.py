@@ -182,3 +182,20 @@ class SetParametersResponse(IdlStruct, typename="rcl_interfaces.srv.dds_.SetPara
     client: uint64 = 0
     number: int64 = 0
     results: sequence[SetParametersResult] = make(list)
+
+
+@dataclass
+@final
+class AddTwoIntsRequest(IdlStruct, typename="example_interfaces.srv.dds_.AddTwoInts_Request_"):
+    client: uint64 = 0
+    number: int64 = 0
+    a: int64 = 0
+    b: int64 = 0
+
+
+@dataclass
+@final
+class AddTwoIntsResponse(IdlStruct, typename="example_interfaces.srv.dds_.AddTwoInts_Response_"):
+    client: uint64 = 0
+    number: int64 = 0
+    sum: int64 = 0

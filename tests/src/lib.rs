@@ -10,6 +10,7 @@
 pub mod binary;
 pub mod certs;
 pub mod chaos;
+pub mod clock;
 pub mod console;
 pub mod control_client;
 pub mod disk_stall;

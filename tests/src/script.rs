@@ -2,11 +2,12 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Stdio};
 use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::net::Namespace;
 use crate::{clients, process};
 
 /// A running script. Killed when dropped.
@@ -21,7 +22,13 @@ pub struct Script {
 impl Script {
     /// Starts `tests/clients/NAME`.
     pub fn start<S: AsRef<str>>(python: &Path, name: &str, args: &[S]) -> Script {
-        let mut child = Command::new(python)
+        Script::start_in(&Namespace::default(), python, name, args)
+    }
+
+    /// The same in a network namespace.
+    pub fn start_in<S: AsRef<str>>(namespace: &Namespace, python: &Path, name: &str, args: &[S]) -> Script {
+        let mut child = namespace
+            .command(python)
             .arg(clients::root().join("tests/clients").join(name))
             .args(args.iter().map(AsRef::as_ref))
             .stdin(Stdio::piped())
@@ -33,11 +40,23 @@ impl Script {
         Script { name: name.to_owned(), child, stdin, stdout }
     }
 
+    /// Its process id, valid as long as this value.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Writes a command to its standard input; the line that it answers with.
     pub fn request(&mut self, command: &str) -> Value {
         let stdin = self.stdin.as_mut().unwrap();
         stdin.write_all(format!("{command}\n").as_bytes()).unwrap();
         self.line()
+    }
+
+    /// The next line that it prints, as JSON; `None` after the last one.
+    pub fn next_line(&mut self) -> Option<Value> {
+        let mut line = String::new();
+        self.stdout.read_line(&mut line).ok()?;
+        serde_json::from_str(&line).ok()
     }
 
     /// The next line that it prints, as JSON.

@@ -70,6 +70,12 @@ impl Driver {
         }
     }
 
+    /// Keeps the lock for as long as another trial takes.
+    fn keep(&self) {
+        let body = json!({"client": "ann"});
+        self.link.request("POST", "/api/v2/locks/drive/keep-alive", Some(body));
+    }
+
     fn command(&self, x: f64) {
         let body = json!({"linear": {"x": x}});
         self.link.publish(TOPIC, TWIST, body, TTL, Some(self.token));
@@ -103,12 +109,14 @@ async fn fail_over(
     eventually("the primary endpoint serves", PATIENCE, || {
         http::get(gateway.port(Tier::Primary), "/health").status == 200
     });
+    driver.keep();
     driver.drive(1.0, Duration::from_millis(1_500)).await;
     received.try_iter().for_each(drop);
     driver.drive(1.0, Duration::from_millis(200)).await;
     process::signal(gateway.endpoint_pid(Tier::Primary), Signal::KILL);
     driver.drive(1.0, Duration::from_millis(1_000)).await;
     let seen: Vec<_> = received.try_iter().collect();
+    assert!(seen.len() > 10, "the driver has lost its authority: {seen:?}");
     let gap = seen.windows(2).map(|pair| pair[1].0 - pair[0].0).max().unwrap_or(Duration::MAX);
     (gap, seen.iter().filter(|(_, x)| *x == 0.0).count())
 }
@@ -226,6 +234,8 @@ async fn figures_of_failovers() {
         at(1.0)
     );
     assert_eq!(zeros, 0);
+    // Binaries that are not optimized on a computer that is not idle have no limit.
+    assert!(cfg!(debug_assertions) || at(0.99) <= 100.0, "p99 {:.1} ms", at(0.99));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -402,17 +402,20 @@ fn publish_message(
     age: Duration,
     offset_s: Option<f64>,
 ) -> PublishMessage {
-    let age_ns = i64::try_from(age.as_nanos()).unwrap_or(i64::MAX);
-    let sent_ns =
-        offset_s.map(|offset_s| unix_ns().saturating_add((offset_s * 1e9) as i64).saturating_sub(age_ns));
     PublishMessage {
         topic: topic.to_owned(),
         type_name: publication.type_name.clone(),
         body: publication.body.clone(),
-        sent_ns,
+        sent_ns: left_ns(age, offset_s),
         ttl_ms: Some(u64::try_from(publication.ttl.as_millis()).unwrap_or(u64::MAX).max(1)),
         token: publication.token,
     }
+}
+
+/// When something of this age left the client, by the endpoint's clock; `None` if that is not known.
+fn left_ns(age: Duration, offset_s: Option<f64>) -> Option<i64> {
+    let age_ns = i64::try_from(age.as_nanos()).unwrap_or(i64::MAX);
+    offset_s.map(|offset_s| unix_ns().saturating_add((offset_s * 1e9) as i64).saturating_sub(age_ns))
 }
 
 fn unix_ns() -> i64 {

@@ -6,6 +6,7 @@ use http::StatusCode;
 use roverline_protocol::api::commands::{
     CommandDocument, CommandKind, CommandList, CommandRequest, CommandState,
 };
+use roverline_source::clock::unix_ns;
 use serde_json::Value;
 use tracing::Span;
 
@@ -17,7 +18,7 @@ use crate::api::response::{HttpResponse, JSON, document, json};
 use crate::api::route::{Content, Parameter, ParameterKind, Route, get, named, ok, post, schema};
 use crate::authority::Claimant;
 use crate::endpoint::authority::{CommandRefused, Commander};
-use crate::endpoint::commands::{CheckedCommand, CommandError, CommandInvalid};
+use crate::endpoint::commands::{CheckedCommand, CommandError, CommandInvalid, DEFAULT_MS, TTL_MS, age};
 use crate::trace;
 
 const PATH: &str = "/api/v2/commands";
@@ -25,6 +26,8 @@ const PATH: &str = "/api/v2/commands";
 const RELAY_MARGIN: Duration = Duration::from_secs(2);
 /// The time limits of a command that states none, together.
 const RELAY_DEFAULT: Duration = Duration::from_secs(10);
+/// The longest time limits of a command, together.
+const RELAY_LONGEST: Duration = Duration::from_secs(120);
 const STATES: &[&str] = &["accepted", "dispatched", "verified", "failed", "expired"];
 
 /// The routes.
@@ -157,11 +160,13 @@ async fn forward(request: &ApiRequest<'_>) -> Result<HttpResponse, ApiError> {
     let identity = request.by();
     let claimant = claimant(request, &identity, &sent);
     sent.client = claimant.label();
-    let ttl = Duration::from_millis(sent.ttl_ms.unwrap_or_default() + sent.timeout_ms.unwrap_or_default());
+    spend_age(&mut sent, unix_ns());
+    let asked_ms = sent.ttl_ms.unwrap_or_default().saturating_add(sent.timeout_ms.unwrap_or_default());
+    let limits = Duration::from_millis(asked_ms).clamp(RELAY_DEFAULT, RELAY_LONGEST);
     let body = serde_json::to_value(&sent).unwrap_or_default();
     let traceparent = trace::context_of(&Span::current()).map(|context| context.to_string());
-    let timeout = ttl.max(RELAY_DEFAULT) + RELAY_MARGIN;
-    let answer = request.endpoint.ros.post_upstream(PATH.to_owned(), body, traceparent, timeout).await;
+    let answer =
+        request.endpoint.ros.post_upstream(PATH.to_owned(), body, traceparent, limits + RELAY_MARGIN).await;
     let Some((status, body)) = answer else {
         let why = "the rover did not answer in time, and it is not known whether the command was done: send it again with the same id";
         return Err(ApiError::new(StatusCode::GATEWAY_TIMEOUT, why));
@@ -171,6 +176,23 @@ async fn forward(request: &ApiRequest<'_>) -> Result<HttpResponse, ApiError> {
         Ok(status) => Err(ApiError::new(status, rover_detail(&body))),
         // The link was lost.
         Err(_) => Err(ApiError::new(StatusCode::GATEWAY_TIMEOUT, rover_detail(&body))),
+    }
+}
+
+/// Takes what the way to the relay has spent off the time to live. The link to the rover adds its own way, by the rover's
+/// clock.
+fn spend_age(sent: &mut CommandRequest, now_ns: i64) {
+    let Some(age) = sent.sent_ns.take().map(|sent_ns| age(sent_ns, now_ns)) else { return };
+    let ttl = Duration::from_millis(sent.ttl_ms.unwrap_or(DEFAULT_MS));
+    if !TTL_MS.contains(&sent.ttl_ms.unwrap_or(DEFAULT_MS)) {
+        // The rover says what is wrong with it.
+        return;
+    }
+    let left_ms = u64::try_from(ttl.saturating_sub(age).as_millis()).unwrap_or_default();
+    sent.ttl_ms = Some(left_ms.max(*TTL_MS.start()));
+    if !TTL_MS.contains(&left_ms) {
+        // Too late. The rover decides all the same: it may have been done before, under the same id.
+        sent.sent_ns = Some(0);
     }
 }
 
@@ -203,5 +225,29 @@ impl From<CommandError> for ApiError {
             | CommandError::Busy
             | CommandError::Lost => ApiError::unavailable(why),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_way_to_a_relay_spends_from_the_time_to_live() {
+        let spent = |ttl_ms: Option<u64>, age_ms: i64| {
+            let request = json!({"id": "x", "kind": "call", "target": "/x", "ttl_ms": ttl_ms,
+                "sent_ns": 1_000_000_000_000_000_i64 - age_ms * 1_000_000});
+            let mut request: CommandRequest = serde_json::from_value(request).unwrap();
+            spend_age(&mut request, 1_000_000_000_000_000);
+            (request.ttl_ms, request.sent_ns)
+        };
+        assert_eq!(spent(Some(2_000), 300), (Some(1_700), None));
+        assert_eq!(spent(None, 300), (Some(4_700), None));
+        assert_eq!(spent(Some(2_000), -300), (Some(2_000), None), "from the future");
+        assert_eq!(spent(Some(2_000), 1_995), (Some(10), Some(0)), "the rover lets it expire");
+        assert_eq!(spent(Some(2_000), 60_000), (Some(10), Some(0)));
+        assert_eq!(spent(Some(u64::MAX), 300), (Some(u64::MAX), None), "the rover refuses it");
     }
 }

@@ -1,6 +1,7 @@
 //! The services that a dialect uses during a session: budget, emergency stop, authorization, keepalive.
 
 mod authorization;
+pub(crate) mod command_record;
 pub(crate) mod driver;
 mod keepalive;
 mod standby;

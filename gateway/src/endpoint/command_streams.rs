@@ -1,5 +1,6 @@
-//! What clients publish, as events: a topic that a client publishes again and again is a stream, with one event when it
-//! begins and one when it ends; anything else is an event of its own.
+//! What clients do through dialects without ids for commands, as events: a topic that a client publishes, or a service that
+//! it calls, again and again is a stream, with one event when it begins and one when it ends; anything else is an event of
+//! its own, with its outcome.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,10 +8,12 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use roverline_coordination::events::{Expected, NewEvent};
+use roverline_protocol::api::commands::CommandKind;
 use roverline_source::clock::{monotonic, unix_ns};
 use serde_json::json;
 
 use crate::endpoint::Endpoint;
+use crate::endpoint::sessions::SessionInfo;
 use crate::identity;
 
 /// Messages that come within this time of each other are a stream (2 Hz).
@@ -23,16 +26,20 @@ const SWEEP_INTERVAL: Duration = Duration::from_millis(250);
 const FOLLOWED: usize = 256;
 /// Those of one session.
 const FOLLOWED_PER_SESSION: usize = 32;
+/// Characters of a reason.
+const REASON_CHARS: usize = 200;
 /// Events of single messages within a sweep; the others wait for the next one.
 const SINGLES_PER_SWEEP: usize = 8;
 
-/// Who publishes what.
+/// Who does what.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct StreamKey {
     /// The number of the session.
     pub session: u64,
-    /// The topic.
-    pub topic: String,
+    /// What it does there.
+    pub kind: CommandKind,
+    /// The topic, service, action or node.
+    pub target: String,
 }
 
 /// The client that publishes, as events show it.
@@ -46,12 +53,21 @@ pub struct StreamClient {
     pub dialect: &'static str,
 }
 
+impl StreamClient {
+    /// The client of a session.
+    pub fn of(session: &SessionInfo) -> StreamClient {
+        StreamClient { by: session.label(), client: session.client_name(), dialect: session.dialect() }
+    }
+}
+
 #[derive(Clone, Debug)]
 struct Followed {
     client: StreamClient,
     type_name: String,
     messages: u64,
     refused: u64,
+    /// Why the last one that failed did.
+    reason: Option<String>,
     first: Duration,
     last: Duration,
     is_stream: bool,
@@ -64,8 +80,8 @@ pub enum StreamChange {
     Began,
     /// A stream ended.
     Ended,
-    /// Single messages.
-    Published,
+    /// Single messages, calls or goals.
+    Single,
 }
 
 /// A change, for the log.
@@ -76,24 +92,26 @@ pub struct StreamEvent {
     followed_ms: u64,
     messages: u64,
     refused: u64,
+    reason: Option<String>,
     type_name: String,
     client: StreamClient,
 }
 
-/// The topics that clients publish now.
+/// What clients publish and call now.
 #[derive(Debug, Default)]
 pub struct CommandStreams {
     followed: Mutex<BTreeMap<StreamKey, Followed>>,
 }
 
 impl CommandStreams {
-    /// Records a message of a client; `is_refused`: it did not reach the rover. `now` is monotonic.
+    /// Records a message of a client, or another command with its outcome; `failure`: why it was not done. `now` is
+    /// monotonic.
     pub fn record(
         &self,
         key: StreamKey,
         type_name: &str,
         client: impl FnOnce() -> StreamClient,
-        is_refused: bool,
+        failure: Option<String>,
         now: Duration,
     ) {
         let mut followed = self.followed.lock();
@@ -108,12 +126,14 @@ impl CommandStreams {
             type_name: type_name.to_owned(),
             messages: 0,
             refused: 0,
+            reason: None,
             first: now,
             last: now,
             is_stream: false,
         });
-        entry.messages += u64::from(!is_refused);
-        entry.refused += u64::from(is_refused);
+        entry.messages += u64::from(failure.is_none());
+        entry.refused += u64::from(failure.is_some());
+        entry.reason = failure.map(|why| why.chars().take(REASON_CHARS).collect()).or(entry.reason.take());
         entry.last = now;
     }
 
@@ -140,7 +160,7 @@ impl CommandStreams {
                 false if silent < STREAM_PERIOD => true,
                 false if singles < SINGLES_PER_SWEEP => {
                     singles += 1;
-                    events.push(entry.event(StreamChange::Published, key));
+                    events.push(entry.event(StreamChange::Single, key));
                     false
                 }
                 false => true,
@@ -158,6 +178,7 @@ impl Followed {
             followed_ms: u64::try_from(self.last.saturating_sub(self.first).as_millis()).unwrap_or(u64::MAX),
             messages: self.messages,
             refused: self.refused,
+            reason: self.reason.clone(),
             type_name: self.type_name.clone(),
             client: self.client.clone(),
         }
@@ -169,17 +190,21 @@ impl StreamEvent {
         let kind = match self.change {
             StreamChange::Began => "command.stream_began",
             StreamChange::Ended => "command.stream_ended",
-            StreamChange::Published => "command.published",
+            StreamChange::Single if self.key.kind == CommandKind::Publish => "command.published",
+            StreamChange::Single if self.refused == 0 => "command.verified",
+            StreamChange::Single => "command.failed",
         };
         NewEvent {
-            stream: "command/publish".to_owned(),
+            stream: format!("command/{}", self.key.kind.word()),
             kind: kind.to_owned(),
             at_ns: unix_ns(),
             data: json!({
-                "target": self.key.topic,
+                "kind": self.key.kind.word(),
+                "target": self.key.target,
                 "type": self.type_name,
                 "messages": self.messages,
                 "refused": self.refused,
+                "reason": self.reason,
                 "duration_ms": self.followed_ms,
                 "dialect": self.client.dialect,
                 "endpoint": endpoint.tier.name(),
@@ -218,7 +243,7 @@ mod tests {
     }
 
     fn key(session: u64) -> StreamKey {
-        StreamKey { session, topic: "/cmd_vel".to_owned() }
+        StreamKey { session, kind: CommandKind::Publish, target: "/cmd_vel".to_owned() }
     }
 
     fn changes(streams: &CommandStreams, now: Duration) -> Vec<(StreamChange, u64, u64)> {
@@ -230,7 +255,7 @@ mod tests {
         let streams = CommandStreams::default();
         let mut seen = Vec::new();
         for at in (0..3_000).step_by(50) {
-            streams.record(key(1), "a/msg/B", client, at >= 2_000, at * MS);
+            streams.record(key(1), "a/msg/B", client, (at >= 2_000).then(String::new), at * MS);
             if at % 250 == 0 {
                 seen.extend(changes(&streams, at * MS));
             }
@@ -245,9 +270,9 @@ mod tests {
     fn a_single_message_is_an_event_and_slow_ones_are_one_each() {
         let streams = CommandStreams::default();
         for at in [0_u32, 1_000, 2_000] {
-            streams.record(key(1), "a/msg/B", client, false, at * MS);
+            streams.record(key(1), "a/msg/B", client, None, at * MS);
             assert_eq!(changes(&streams, (at + 250) * MS), []);
-            assert_eq!(changes(&streams, (at + 600) * MS), [(StreamChange::Published, 1, 0)]);
+            assert_eq!(changes(&streams, (at + 600) * MS), [(StreamChange::Single, 1, 0)]);
         }
     }
 
@@ -255,11 +280,11 @@ mod tests {
     fn what_is_followed_is_bounded_and_so_are_events() {
         let streams = CommandStreams::default();
         for n in 0..100 {
-            let many = StreamKey { session: 0, topic: format!("/{n}") };
-            streams.record(many, "a/msg/B", client, false, MS);
+            let many = StreamKey { target: format!("/{n}"), ..key(0) };
+            streams.record(many, "a/msg/B", client, None, MS);
         }
         assert_eq!(streams.followed.lock().len(), FOLLOWED_PER_SESSION);
-        (1..10_000).for_each(|session| streams.record(key(session), "a/msg/B", client, false, MS));
+        (1..10_000).for_each(|session| streams.record(key(session), "a/msg/B", client, None, MS));
         assert_eq!(streams.followed.lock().len(), FOLLOWED);
         assert_eq!(streams.sweep(1_000 * MS).len(), SINGLES_PER_SWEEP);
     }

@@ -4,6 +4,8 @@
 
 mod check;
 mod dispatch;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +21,7 @@ use tracing::Instrument;
 
 use crate::authority::{AuthorityRefused, Guards};
 use crate::endpoint::authority::{CommandRefused, Commander, GuardedRover};
-pub use crate::endpoint::commands::check::{CheckedCommand, CommandInvalid};
+pub use crate::endpoint::commands::check::{CheckedCommand, CommandInvalid, DEFAULT_MS, TTL_MS, age};
 use crate::endpoint::commands::dispatch::Outcome;
 use crate::identity;
 use crate::trace;
@@ -110,7 +112,7 @@ impl Commands {
         commander: Commander,
         is_served: bool,
     ) -> Result<CommandDocument, CommandError> {
-        let deadline = monotonic() + command.ttl;
+        let deadline = monotonic() + command.ttl.saturating_sub(command.age);
         let journal = &self.rover.coordination.commands;
         // Whoever sends it again gets the first answer, whoever holds the authority by now.
         if let Some(known) = journal.get(&command.id).await.map_err(CommandError::from)? {

@@ -3,7 +3,7 @@
 mod body;
 
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use roverline_client::Config;
 use roverline_protocol::api::commands::{
@@ -23,6 +23,8 @@ use crate::format;
 const PATH: &str = "/api/v2/commands";
 /// Attempts while endpoints are lost before they answer; the rover does the command once.
 const ATTEMPTS: usize = 5;
+/// The shortest time to live that an endpoint takes.
+const SHORTEST_TTL_MS: u64 = 10;
 /// The longest time of a goal.
 const GOAL_WAIT: Duration = Duration::from_secs(600);
 
@@ -66,6 +68,8 @@ async fn run(
         type_name: options.type_name,
         body,
         ttl_ms: milliseconds(options.ttl),
+        // The link knows the endpoint's clock.
+        sent_ns: None,
         timeout_ms: milliseconds(options.timeout),
         client: options.client.unwrap_or_default(),
         token: options.fencing_token,
@@ -84,9 +88,13 @@ async fn execute(
     request: &CommandRequest,
     wait: Duration,
 ) -> Result<CommandDocument, Failure> {
-    let mut attempt = 1;
+    let (mut attempt, begin) = (1, Instant::now());
     loop {
-        match client.try_request("POST", PATH, Some(to_value(request)), wait).await? {
+        // The time to live began when it was sent first.
+        let spent_ms = u64::try_from(begin.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let ttl_ms = request.ttl_ms.map(|ttl_ms| ttl_ms.saturating_sub(spent_ms).max(SHORTEST_TTL_MS));
+        let request = CommandRequest { ttl_ms: ttl_ms.min(request.ttl_ms), ..request.clone() };
+        match client.try_request("POST", PATH, Some(to_value(&request)), wait).await? {
             Err(refused) if is_indeterminate(&refused) && attempt < ATTEMPTS => attempt += 1,
             answer => return Ok(answer?),
         }

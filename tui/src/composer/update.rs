@@ -234,6 +234,7 @@ pub(super) fn send(model: &mut Model) -> Vec<Effect> {
         type_name: command.type_name.clone(),
         body: command.body.clone(),
         ttl_ms: Some(TIME_TO_LIVE_MS),
+        sent_ns: None,
         timeout_ms: Some(TIME_TO_LIVE_MS),
         client: model.client.clone(),
         token,

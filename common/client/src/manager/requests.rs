@@ -5,11 +5,14 @@ use std::collections::BTreeMap;
 
 use roverline_protocol::native::ClientMessage;
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
-use crate::manager::{Manager, unix_ns};
+use crate::manager::{Manager, left_ns, unix_ns};
 use crate::trace::RequestSpan;
 use crate::{Event, REQUEST_LOST};
 
+/// A command over this path is done once per id, and never after its time to live.
+const COMMANDS: &str = "/api/v2/commands";
 /// Most pending requests and watches of a link; more are rejected.
 const MAX_PENDING: usize = 1_024;
 
@@ -25,6 +28,7 @@ pub(super) struct PendingRequests {
 struct PendingRequest {
     message: ClientMessage,
     sent: bool,
+    submitted: Instant,
     /// Its span, unless it is a watch.
     span: Option<RequestSpan>,
 }
@@ -34,9 +38,17 @@ impl PendingRequest {
         matches!(self.message, ClientMessage::Watch { .. })
     }
 
-    /// The message to send; with its trace context if the endpoint records traces.
-    fn message(&self, traces: bool) -> ClientMessage {
+    /// The message to send: with its trace context if the endpoint records traces, and a command with the time at which
+    /// it left the client, by the endpoint's clock, if that is known.
+    fn message(&self, traces: bool, offset_s: Option<f64>) -> ClientMessage {
         let mut message = self.message.clone();
+        if let ClientMessage::Request { method, path, body: Some(Value::Object(body)), .. } = &mut message
+            && method == "POST"
+            && path == COMMANDS
+            && let Some(sent_ns) = left_ns(self.submitted.elapsed(), offset_s)
+        {
+            body.entry("sent_ns").or_insert_with(|| json!(sent_ns));
+        }
         if let (ClientMessage::Request { traceparent, .. }, Some(span), true) =
             (&mut message, &self.span, traces)
         {
@@ -62,7 +74,7 @@ impl Manager {
             return;
         }
         let span = request_span(&message);
-        self.pending.all.insert(id, PendingRequest { message, sent: false, span });
+        self.pending.all.insert(id, PendingRequest { message, sent: false, submitted: Instant::now(), span });
         self.send_pending().await;
     }
 
@@ -108,7 +120,8 @@ impl Manager {
         }
         for request in self.pending.all.values_mut().filter(|request| !request.sent) {
             let traces = self.slots[active].session.traces;
-            request.sent = self.slots[active].send_now(request.message(traces));
+            let offset_s = self.slots[active].session.clock.seconds();
+            request.sent = self.slots[active].send_now(request.message(traces, offset_s));
             if !request.sent {
                 // The connection's queue is full: the next tick goes on here.
                 break;

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// What a command does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum CommandKind {
     /// Publishes one message.
@@ -92,6 +92,10 @@ pub struct CommandRequest {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 10, max = 60_000))]
     pub ttl_ms: Option<u64>,
+    /// When it left the client, in nanoseconds since the Unix epoch by the endpoint's clock: the way to the endpoint spends
+    /// from `ttl_ms`. Without it, `ttl_ms` begins when the endpoint has read the command.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sent_ns: Option<i64>,
     /// How long a service may take to answer, milliseconds. Default: 5,000.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 10, max = 60_000))]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
+use roverline_protocol::api::commands::CommandKind;
 use roverline_source::ros::{Parameter, Ros, RosError};
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
@@ -150,14 +151,18 @@ pub(super) fn set(
     let is_allowed = |input: &ParameterInput| {
         parameter_value::split(&input.name).is_some_and(|(node, _)| allowed.contains(node))
     };
-    let inputs: Vec<ParameterInput> = inputs.into_iter().filter(is_allowed).collect();
+    let command = |input: ParameterInput| {
+        let node = parameter_value::split(&input.name).map(|(node, _)| node).unwrap_or_default();
+        (context.record_command(CommandKind::Parameter, node, ""), input)
+    };
+    let inputs: Vec<_> = inputs.into_iter().filter(is_allowed).map(command).collect();
     let ros = context.endpoint.ros.clone();
     tasks.start(bytes, |responder| async move {
         let mut errors = Vec::new();
-        for input in &inputs {
-            if let Err(error) = set_one(&ros, input).await {
-                errors.push(error);
-            }
+        for (command, input) in inputs {
+            let result = set_one(&ros, &input).await;
+            command.finish_with(&result);
+            errors.extend(result.err());
         }
         report_errors(&responder, &errors);
         if let Some(id) = id {

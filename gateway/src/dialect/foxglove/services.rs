@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use bytes::Bytes;
+use roverline_protocol::api::commands::CommandKind;
 use roverline_schema::SchemaError;
 use roverline_source::ros::Ros;
 use tracing::Instrument;
@@ -178,8 +179,11 @@ impl Services {
         let request = to_cdr(context, encoding, &format!("{}_Request", advertised.type_name), &payload)?;
         let (ros, advertised) = (context.endpoint.ros.clone(), advertised.clone());
         let span = context.call_span(&advertised.name, None);
+        let command = context.record_command(CommandKind::Call, &advertised.name, &advertised.type_name);
         tasks.start(payload.len(), |responder| async move {
-            match call_service(&ros, &advertised, encoding, request).instrument(span).await {
+            let answer = call_service(&ros, &advertised, encoding, request).instrument(span).await;
+            command.finish_with(&answer);
+            match answer {
                 Ok(response) => {
                     responder
                         .respond(server_message::service_response(service, call, encoding.name(), &response))

@@ -1,6 +1,7 @@
 //! Action client for rosbridge: goals that clients send to action servers of the graph.
 
 use bytes::Bytes;
+use roverline_protocol::api::commands::CommandKind;
 use roverline_source::ros::{GoalEvent, GoalStatus};
 use serde_json::{Value, json};
 
@@ -42,6 +43,16 @@ impl GoalReporter {
     }
 }
 
+/// Why a goal has failed, once it has ended; `None` as long as it goes on.
+fn failure(event: &GoalEvent) -> Option<Option<String>> {
+    match event {
+        GoalEvent::Accepted | GoalEvent::Feedback(_) => None,
+        GoalEvent::Failed(why) => Some(Some(why.clone())),
+        GoalEvent::Result(GoalStatus::Succeeded, _) => Some(None),
+        GoalEvent::Result(other, _) => Some(Some(format!("the goal ended as {other:?}"))),
+    }
+}
+
 impl Session<'_> {
     /// Sends a goal. In any case the client gets an `action_result`.
     pub(super) fn send_goal(&mut self, id: &Id, goal: SendGoal) -> OpResult {
@@ -75,7 +86,14 @@ impl Session<'_> {
         self.context.authorize_call(&action, &type_name)?;
         let empty = json!({});
         let args = if args.is_null() || *args == json!([]) { &empty } else { args };
-        let mut goal = self.context.endpoint.ros.send_goal(&action, &type_name, args, feedback)?;
+        let command = self.context.record_command(CommandKind::Goal, &action, &type_name);
+        let mut goal = match self.context.endpoint.ros.send_goal(&action, &type_name, args, feedback) {
+            Ok(goal) => goal,
+            Err(error) => {
+                command.finish(Some(error.to_string()));
+                return Err(error.into());
+            }
+        };
         self.goals.lock().insert(key.clone(), (action, goal.id));
         let goals = self.goals.clone();
         let outbox = self.context.info.outbox().clone();
@@ -85,8 +103,11 @@ impl Session<'_> {
             format: reporter.format,
         };
         self.calls.spawn(async move {
-            let mut ended = false;
+            let (mut ended, mut command) = (false, Some(command));
             while let Some(event) = goal.events.recv().await {
+                if let Some(failure) = failure(&event) {
+                    command.take().into_iter().for_each(|command| command.finish(failure.clone()));
+                }
                 ended = matches!(event, GoalEvent::Result(..) | GoalEvent::Failed(_));
                 if ended {
                     // Removed before the client is told, since it may then use the id again.
@@ -113,10 +134,13 @@ impl Session<'_> {
         if self.calls.len() >= limits::CALLS_PER_SESSION + limits::GOALS_PER_SESSION {
             return Err(Limit::Tasks.into());
         }
+        let command = self.context.record_command(CommandKind::Cancel, &action, "");
         let (ros, outbox, id) =
             (self.context.endpoint.ros.clone(), self.context.info.outbox().clone(), id.clone());
         self.calls.spawn(async move {
-            if let Err(error) = ros.cancel_goal(&action, goal).await {
+            let cancelled = ros.cancel_goal(&action, goal).await;
+            command.finish_with(&cancelled);
+            if let Err(error) = cancelled {
                 outbox.control(status(Level::Error, &id, &error));
             }
         });

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use roverline_protocol::api::commands::CommandKind;
 use serde_json::{Value, json};
 use tracing::Instrument;
 
@@ -103,7 +104,12 @@ impl Session<'_> {
                 let ros = self.context.endpoint.ros.clone();
                 let timeout = timeout(seconds);
                 let span = self.context.call_span(&name, call.traceparent.as_deref());
-                let calling = async move { Ok(ros.call_json(&name, &type_name, &args, timeout).await?) };
+                let command = self.context.record_command(CommandKind::Call, &name, &type_name);
+                let calling = async move {
+                    let answer = ros.call_json(&name, &type_name, &args, timeout).await;
+                    command.finish_with(&answer);
+                    Ok(answer?)
+                };
                 self.respond_later(answer, calling.instrument(span));
             }
             Err(error) => self.send(answer.frame(Err(error))),

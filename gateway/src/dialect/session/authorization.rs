@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use roverline_protocol::api::commands::CommandKind;
 use roverline_source::Publication;
 use roverline_source::clock::monotonic;
 use roverline_source::ros::{Advertised, RosError};
@@ -136,18 +137,15 @@ impl SessionContext {
         publication: Publication,
         token: Option<u64>,
     ) -> Result<(), PublishRejected> {
-        let key = StreamKey { session: self.info.id, topic: publication.topic.clone() };
+        let kind = CommandKind::Publish;
+        let key = StreamKey { session: self.info.id, kind, target: publication.topic.clone() };
         let type_name = publication.type_name.clone();
         let result = self.publish_unrecorded(publication, token);
-        let client = || StreamClient {
-            by: self.info.label(),
-            client: self.info.client_name(),
-            dialect: self.info.dialect(),
-        };
         // What its role does not allow leaves nothing behind: it would cost those who may publish.
         if !matches!(result, Err(PublishRejected::Denied(_))) {
             let streams = &self.endpoint.command_streams;
-            streams.record(key, &type_name, client, result.is_err(), monotonic());
+            let failure = result.as_ref().err().map(ToString::to_string);
+            streams.record(key, &type_name, || StreamClient::of(&self.info), failure, monotonic());
         }
         result
     }

@@ -5,15 +5,16 @@ use std::time::Duration;
 use bytes::Bytes;
 use roverline_protocol::api::commands::{CommandKind, CommandRequest};
 use roverline_source::Graph;
+use roverline_source::clock::unix_ns;
 use roverline_source::ros::{GoalId, Parameter, ParameterValue, Ros};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 /// Bounds of the time to live, milliseconds.
-const TTL_MS: std::ops::RangeInclusive<u64> = 10..=60_000;
+pub const TTL_MS: std::ops::RangeInclusive<u64> = 10..=60_000;
 /// Default time to live, and time that a service may take, milliseconds.
-const DEFAULT_MS: u64 = 5_000;
+pub const DEFAULT_MS: u64 = 5_000;
 /// Bounds of the time that a service may take, milliseconds.
 const TIMEOUT_MS: std::ops::RangeInclusive<u64> = 10..=60_000;
 /// Characters of a name.
@@ -73,6 +74,8 @@ pub struct CheckedCommand {
     pub body: CommandBody,
     /// Within this time it is dispatched, or not done.
     pub ttl: Duration,
+    /// The part of it that was spent before the endpoint had read the command.
+    pub age: Duration,
     /// How long a service may take.
     pub timeout: Duration,
     /// The name that the client declares.
@@ -86,6 +89,7 @@ impl CheckedCommand {
             .ok()
             .ok_or_else(|| invalid("id", "write a UUID (RFC 9562), best of version 7"))?;
         let ttl = within("ttl_ms", request.ttl_ms, TTL_MS)?;
+        let age = request.sent_ns.map_or(Duration::ZERO, |sent_ns| age(sent_ns, unix_ns()));
         let timeout = within("timeout_ms", request.timeout_ms, TIMEOUT_MS)?;
         let target = request.target;
         let is_name_char = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '/');
@@ -109,8 +113,13 @@ impl CheckedCommand {
         let body = check_body(request.kind, &target, &type_name, request.body, ros)?;
         let (kind, client) = (request.kind, request.client);
         let id = id.hyphenated().to_string();
-        Ok(CheckedCommand { id, fingerprint, kind, target, type_name, body, ttl, timeout, client })
+        Ok(CheckedCommand { id, fingerprint, kind, target, type_name, body, ttl, age, timeout, client })
     }
+}
+
+/// How old a command is that left its client at `sent_ns`; one that comes from the future is new.
+pub fn age(sent_ns: i64, now_ns: i64) -> Duration {
+    Duration::from_nanos(u64::try_from(now_ns.saturating_sub(sent_ns)).unwrap_or(0))
 }
 
 fn within(
@@ -359,6 +368,17 @@ mod tests {
         ] {
             assert_ne!(first, of(change, identity));
         }
+    }
+
+    #[test]
+    fn the_way_to_the_endpoint_spends_from_the_time_to_live() {
+        assert_eq!(age(1_000, 4_000_000_000), Duration::from_nanos(3_999_999_000));
+        for (sent_ns, now_ns) in [(9, 0), (i64::MAX, i64::MIN), (i64::MAX, 0)] {
+            assert_eq!(age(sent_ns, now_ns), Duration::ZERO, "{sent_ns}: from the future");
+        }
+        let command = CheckedCommand::new(request(&json!({"sent_ns": 1})), "ann", &ros()).unwrap();
+        assert!(command.age > command.ttl);
+        assert_eq!(CheckedCommand::new(request(&json!({})), "ann", &ros()).unwrap().age, Duration::ZERO);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use roverline_protocol::api::commands::CommandKind;
 use roverline_source::ros::{Parameter, ParameterValue, Ros};
 use serde_json::{Value, json};
 
@@ -9,13 +10,14 @@ use crate::access::Permission;
 use crate::dialect::rosbridge::rosapi::argument;
 use crate::dialect::rosbridge::rosapi::error::QueryError;
 use crate::dialect::session::SessionContext;
+use crate::dialect::session::command_record::CommandRecord;
 use crate::endpoint::Endpoint;
 
 /// A query that nodes have to answer.
 pub(crate) enum NodeQuery {
     Get { node: String, name: String, default: String },
     Has { node: String, name: String },
-    Set { node: String, name: String, value: Value },
+    Set { node: String, name: String, value: Value, command: CommandRecord },
     Names(Arc<Endpoint>),
 }
 
@@ -29,6 +31,7 @@ pub(crate) fn query(context: &SessionContext, query: &str, args: &Value) -> Resu
     if !serves(&context.endpoint, &node) {
         return Err(QueryError::OutOfScope(node));
     }
+    let command = |node: &str| context.record_command(CommandKind::Parameter, node, "");
     let may_set = || context.authorize(Permission::Set(&node));
     match query {
         "get_param" => {
@@ -41,11 +44,11 @@ pub(crate) fn query(context: &SessionContext, query: &str, args: &Value) -> Resu
             may_set()?;
             let text = argument(args, 1, "value")?;
             let value = serde_json::from_str(text).map_err(QueryError::Json)?;
-            Ok(NodeQuery::Set { node, name, value })
+            Ok(NodeQuery::Set { command: command(&node), node, name, value })
         }
         "delete_param" => {
             may_set()?;
-            Ok(NodeQuery::Set { node, name, value: Value::Null })
+            Ok(NodeQuery::Set { command: command(&node), node, name, value: Value::Null })
         }
         other => Err(QueryError::UnknownQuery(other.to_owned())),
     }
@@ -78,8 +81,9 @@ impl NodeQuery {
                 }
             },
             NodeQuery::Has { node, name } => json!({"exists": get(ros, &node, &name).await.is_ok()}),
-            NodeQuery::Set { node, name, value } => {
+            NodeQuery::Set { node, name, value, command } => {
                 let error = set(ros, node, name, &value).await.err();
+                command.finish(error.as_ref().map(ToString::to_string));
                 let reason = error.as_ref().map(ToString::to_string).unwrap_or_default();
                 json!({"successful": error.is_none(), "reason": reason})
             }
