@@ -1,5 +1,6 @@
 //! The console's event loop: keys, links and clock in, effects and frames out.
 
+mod controller;
 mod output;
 mod pictures;
 mod redraw;
@@ -21,12 +22,14 @@ use crate::composer::saved::{MAX_FILE_BYTES, SavedCommands};
 use crate::effect::Effect;
 use crate::environment;
 use crate::model::Model;
+use crate::runtime::controller::Controller;
 use crate::runtime::pictures::Pictures;
 use crate::runtime::redraw::{RedrawScheduler, Urgency};
 use crate::runtime::terminal::TerminalGuard;
 use crate::runtime::traced_samples::TracedSamples;
 use crate::runtime::typing::Typing;
 use crate::screen::drive::model::driving::PERIOD;
+use crate::screen::drive::model::pad::PadEvent;
 use crate::theme::Theme;
 use crate::update::{Msg, update};
 
@@ -67,6 +70,7 @@ pub async fn run(config: Config, themes: &[Theme], theme: usize) -> std::io::Res
     let (link, mut events) = Link::open(config);
     console.link = Some(link);
     console.send(Msg::Attend(client))?;
+    let mut controller = Controller::start();
     let mut input = EventStream::new();
     let mut tick = interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -79,6 +83,7 @@ pub async fn run(config: Config, themes: &[Theme], theme: usize) -> std::io::Res
         tokio::select! {
             biased;
             key = input.next() => console.input(key, &mut input).await?,
+            event = controller.next() => console.pad(event)?,
             () = signals.any() => console.send(Msg::Terminate)?,
             // After all keys that were there before: none of them answers what is on this frame.
             question = console.screen.written(), if !console.screen.is_ready() => console.written(question)?,
@@ -170,6 +175,13 @@ impl Console<'_> {
         }
         self.quit |= arrived.ended;
         Ok(())
+    }
+
+    /// The game controller has moved.
+    fn pad(&mut self, event: PadEvent) -> std::io::Result<()> {
+        self.pace.request(Urgency::Someday);
+        self.send(Msg::Clock(self.clock.now()))?;
+        self.send(Msg::Pad(event))
     }
 
     /// The terminal has taken a frame, with this question on it.
