@@ -53,6 +53,7 @@ pub static EVERY_SCREEN: Context = Context {
         char('c', crate::composer::update::open_all, "compose a command: publish, call, goal, parameter"),
         char('n', crate::screen::log::open_note, "a note, into the team's log").footer("note"),
         char('t', toggle_rewind, "rewind: the last half hour, on every screen").footer("rewind"),
+        char(' ', freeze, "freeze everything that is shown, as it is now"),
         ctrl('t', next_theme, "next theme"),
         key(KeyCode::Right, next_screen, NEXT),
         key(KeyCode::Left, previous_screen, PREVIOUS),
@@ -124,6 +125,7 @@ pub static REWOUND: Context = Context {
     keys: &[
         key(KeyCode::Esc, now, NOW).footer("now"),
         char('t', now, NOW),
+        char(' ', now, NOW),
         key(KeyCode::Left, rewind_by::<{ -1 }>, "a second back").footer("1 s"),
         key(KeyCode::Right, rewind_by::<1>, "a second on"),
         char(',', rewind_by::<{ -60 }>, "a minute back").footer("1 min"),

@@ -69,6 +69,8 @@ pub struct Notification {
 pub struct Rewind {
     /// The moment.
     pub at: Duration,
+    /// Whether it is the moment at which the screen was frozen.
+    pub is_frozen: bool,
     /// Everything as it was.
     pub past: Box<Model>,
 }

@@ -16,6 +16,11 @@ pub fn record(model: &mut Model) {
     if model.history.span().is_some_and(|(_, last)| now.since(last) < STEP) {
         return;
     }
+    record_step(model);
+}
+
+fn record_step(model: &mut Model) {
+    let now = model.now;
     let mut values = Vec::new();
     for row in model.topics.rows.values_mut() {
         let Some(at) = row.at.filter(|_| row.has_unrecorded()) else { continue };
@@ -55,6 +60,14 @@ pub fn toggle(model: &mut Model) -> Vec<Effect> {
         true => leave(model),
         false => show(model, model.now.mono.saturating_sub(STEP)),
     }
+}
+
+/// Holds everything still as it is now.
+pub fn freeze(model: &mut Model) -> Vec<Effect> {
+    record_step(model);
+    let effects = show(model, model.now.mono);
+    model.rewind.iter_mut().for_each(|rewind| rewind.is_frozen = true);
+    effects
 }
 
 /// Back to now.
@@ -107,7 +120,7 @@ pub fn show(model: &mut Model, at: Duration) -> Vec<Effect> {
     let at = moment.at;
     let before = model.rewind.take().map(|rewind| rewind.past);
     let past = past(model, &moment, before.as_deref());
-    model.rewind = Some(Rewind { at, past: Box::new(past) });
+    model.rewind = Some(Rewind { at, is_frozen: false, past: Box::new(past) });
     Vec::new()
 }
 

@@ -13,6 +13,7 @@ use std::time::Duration;
 use crossterm::event::KeyCode;
 use roverline_client::Event;
 use roverline_protocol::native::Level;
+use roverline_tui::effect::Effect;
 use roverline_tui::model::Screen;
 use roverline_tui::update::Msg;
 use serde_json::{Value as Json, json};
@@ -159,6 +160,31 @@ fn the_stop_is_now_in_the_past_too() {
     rig.sample(&topic("/emergency_stop", "std_msgs/msg/Bool"), &json!({"data": true}));
     let screen = text(&support::draw(&rig.model, 80, 24));
     assert!(screen.lines().nth(1).unwrap().contains("EMERGENCY STOP ENGAGED"), "{screen}");
+}
+
+#[test]
+fn space_freezes_what_is_shown_and_space_goes_on() {
+    let mut rig = recorded();
+    let odom = topic("/odom", "nav_msgs/msg/Odometry");
+    let driven = |x: f64| json!({"twist": {"twist": {"linear": {"x": x}}}});
+    // Newer than the last step of the history.
+    rig.wait(Duration::from_millis(300));
+    rig.sample(&odom, &driven(333.0)).keys(" ");
+    assert_eq!(speed(&rig), 333.0);
+    rig.sample(&odom, &driven(444.0)).wait(Duration::from_secs(7));
+    assert_eq!(speed(&rig), 333.0);
+    let screen = text(&support::draw(&rig.model, 80, 24));
+    assert!(screen.contains("FROZEN 7s ago. Nothing here is now."), "{screen}");
+    rig.key(KeyCode::Left);
+    let screen = text(&support::draw(&rig.model, 80, 24));
+    assert!(screen.contains("REPLAY") && !screen.contains("FROZEN"), "a step is a rewind: {screen}");
+    // The emergency stop acts now.
+    rig.effects.clear();
+    rig.keys("!");
+    assert!(rig.effects.iter().any(|effect| matches!(effect, Effect::EmergencyStop { engage: true })));
+    rig.keys(" ");
+    assert!(rig.model.rewind.is_none());
+    assert_eq!(speed(&rig), 444.0);
 }
 
 #[test]

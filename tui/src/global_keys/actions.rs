@@ -239,6 +239,10 @@ pub(super) fn toggle_rewind(model: &mut Model) -> Vec<Effect> {
     rewind::toggle(model)
 }
 
+pub(super) fn freeze(model: &mut Model) -> Vec<Effect> {
+    rewind::freeze(model)
+}
+
 pub(super) fn now(model: &mut Model) -> Vec<Effect> {
     rewind::leave(model)
 }

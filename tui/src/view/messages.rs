@@ -58,6 +58,17 @@ pub(super) fn past(model: &Model, theme: &Theme) -> Option<Line> {
     let rewind = model.rewind.as_ref()?;
     let (first, _) = model.history.span()?;
     let back = format::age(rewind.at.saturating_sub(first));
+    if rewind.is_frozen {
+        let age = format::age(model.now.since(rewind.at));
+        let wordings = vec![
+            format!(
+                "FROZEN {age} ago. Nothing here is now. Space or Esc back to now; ← and → into the last half hour"
+            ),
+            format!("FROZEN {age} ago. Nothing here is now. Space back to now"),
+            format!("FROZEN {age} ago. Space: now"),
+        ];
+        return Some((wordings, theme.replay));
+    }
     let wordings = vec![
         format!(
             "REPLAY of this console's last half hour. Nothing here is now. Esc back to now; {back} further back"
