@@ -22,6 +22,7 @@ pub use crate::cli::preflight::PreflightArgs;
 use crate::cli::reach::{ReachArgs, UrlArgs, UrlOption};
 use crate::command::{self, Failure};
 use crate::environment;
+use crate::model::Screen;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -76,6 +77,32 @@ pub struct AppearanceArgs {
     /// Name of a theme; `roverline themes` lists them
     #[arg(long, env = "ROVERLINE_THEME", value_name = "NAME")]
     pub theme: Option<String>,
+    /// Screen to begin with, by name or number: drive, map, links, team, topics, log, ...
+    #[arg(long, value_name = "NAME", value_parser = parse_screen)]
+    pub screen: Option<Screen>,
+    /// Filter of that screen: topics or log
+    #[arg(long, value_name = "TEXT", requires = "screen")]
+    pub filter: Option<String>,
+}
+
+impl AppearanceArgs {
+    /// What is not given here is taken from what stood before the command.
+    fn or(self, before: AppearanceArgs) -> AppearanceArgs {
+        AppearanceArgs {
+            theme: self.theme.or(before.theme),
+            screen: self.screen.or(before.screen),
+            filter: self.filter.or(before.filter),
+        }
+    }
+}
+
+fn parse_screen(text: &str) -> Result<Screen, String> {
+    let named =
+        |screen: &&Screen| screen.title().eq_ignore_ascii_case(text) || screen.number().to_string() == text;
+    Screen::ALL.iter().find(named).copied().ok_or_else(|| {
+        let names: Vec<String> = Screen::ALL.iter().map(|screen| screen.title().to_lowercase()).collect();
+        format!("there is no such screen; there are {}", names.join(", "))
+    })
 }
 
 #[derive(Debug, Subcommand)]
@@ -370,7 +397,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
     let config = cli.config();
     let done = runtime.block_on(async {
         match cli.command {
-            None => command::console::run(config?, cli.appearance.theme.as_deref()).await,
+            None => command::console::run(config?, &cli.appearance).await,
             Some(Command::Status { print, .. }) => command::status::run(config?, print).await,
             Some(Command::Stop { args, .. }) => command::stop::run(config?, args).await,
             Some(Command::Preflight { args, .. }) => command::preflight::run(config?, args).await,
@@ -409,7 +436,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
             Some(Command::Param { command, .. }) => command::commands::param(config?, command).await,
             Some(Command::Commands { args, .. }) => command::commands::list(config?, args).await,
             Some(Command::Demo(mut demo)) => {
-                demo.appearance.theme = demo.appearance.theme.or(cli.appearance.theme);
+                demo.appearance = demo.appearance.or(cli.appearance);
                 command::demo::run(demo).await
             }
             Some(Command::Themes | Command::Completions { .. }) => Ok(ExitCode::SUCCESS),

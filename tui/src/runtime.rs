@@ -21,7 +21,7 @@ use crate::command::{Clock, perform};
 use crate::composer::saved::{MAX_FILE_BYTES, SavedCommands};
 use crate::effect::Effect;
 use crate::environment;
-use crate::model::Model;
+use crate::model::{Model, Screen};
 use crate::runtime::controller::Controller;
 use crate::runtime::pictures::Pictures;
 use crate::runtime::redraw::{RedrawScheduler, Urgency};
@@ -43,8 +43,13 @@ const COLLECT: Duration = Duration::from_millis(20);
 /// How long the link has for what was sent last, before the console leaves the terminal.
 const FLUSH: Duration = Duration::from_millis(40);
 
-/// Runs the console. The terminal is restored in every case.
-pub async fn run(config: Config, themes: &[Theme], theme: usize) -> std::io::Result<()> {
+/// Runs the console, which begins with this screen and filter. The terminal is restored in every case.
+pub async fn run(
+    config: Config,
+    themes: &[Theme],
+    theme: usize,
+    first: Option<(Screen, String)>,
+) -> std::io::Result<()> {
     let mut signals = Signals::new()?;
     let names = themes.iter().map(|theme| theme.name.clone()).collect();
     let mut console = Console {
@@ -70,6 +75,9 @@ pub async fn run(config: Config, themes: &[Theme], theme: usize) -> std::io::Res
     let (link, mut events) = Link::open(config);
     console.link = Some(link);
     console.send(Msg::Attend(client))?;
+    if let Some((screen, filter)) = first {
+        console.send(Msg::Open { screen, filter })?;
+    }
     let mut controller = Controller::start();
     let mut input = EventStream::new();
     let mut tick = interval(TICK);

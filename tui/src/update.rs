@@ -14,6 +14,8 @@ use roverline_protocol::status::{EndpointEvent, EventKind};
 use crate::composer;
 use crate::effect::Effect;
 use crate::format;
+use crate::global_keys::actions::switch_to;
+use crate::model::topics::FILTER_CHARS;
 use crate::model::{Answer, Model, NOTIFICATION_DURATION, Now, Overlay, Screen};
 use crate::picture::{Picture, PictureFault};
 use crate::rewind;
@@ -69,6 +71,13 @@ pub enum Msg {
     Pad(PadEvent),
     /// A person is at this console, under this client name.
     Attend(String),
+    /// The console begins with this screen and its filter; empty for none.
+    Open {
+        /// The screen.
+        screen: Screen,
+        /// Its filter.
+        filter: String,
+    },
     /// The process should exit.
     Terminate,
 }
@@ -122,8 +131,19 @@ fn apply(model: &mut Model, msg: Msg) -> Vec<Effect> {
             (model.client, model.is_attended) = (client, true);
             Screen::ALL.iter().flat_map(|&screen| (entry(screen).start)(model)).collect()
         }
+        Msg::Open { screen, filter } => open(model, screen, &filter),
         Msg::Terminate => vec![Effect::Quit],
     }
+}
+
+fn open(model: &mut Model, screen: Screen, filter: &str) -> Vec<Effect> {
+    let filter: String = filter.chars().filter(|c| !c.is_control()).take(FILTER_CHARS).collect();
+    match screen {
+        Screen::Topics => model.topics.filter = filter,
+        Screen::Log => model.screens.log.filter = filter,
+        _ => {}
+    }
+    switch_to(model, screen)
 }
 
 fn clock(model: &mut Model, now: Now) -> Vec<Effect> {

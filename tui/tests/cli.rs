@@ -50,6 +50,20 @@ fn help_teaches() {
 }
 
 #[test]
+fn a_screen_that_is_none_and_a_filter_of_one_that_has_none_are_named() {
+    for (args, why) in [
+        (&["--screen", "nonsense"][..], "there is no such screen; there are drive, map, links, team, topics"),
+        (&["--screen", "MAP", "--filter", "x"], "the screen Map has no filter; topics and log have one"),
+        (&["--filter", "x"], "--screen"),
+        (&["--screen", "5", "--filter", "motor"], "the console needs a terminal"),
+    ] {
+        let output = run(args);
+        assert_eq!(output.status.code(), Some(2), "{args:?}");
+        assert!(stderr(&output).contains(why), "{args:?}: {}", stderr(&output));
+    }
+}
+
+#[test]
 fn completions_for_bash() {
     let output = run(&["completions", "bash"]);
     assert!(output.status.success());

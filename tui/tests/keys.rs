@@ -304,3 +304,15 @@ fn the_clock_never_goes_back() {
     rig.send(Msg::Clock(Now { mono: Duration::ZERO, wall_ns: 0 }));
     assert_eq!(rig.model.now.mono, before);
 }
+
+#[test]
+fn the_console_begins_with_the_wanted_screen_and_filter() {
+    let mut rig = Rig::attended();
+    rig.send(Msg::Open { screen: Screen::Topics, filter: format!("mo\u{1b}tor{}", "x".repeat(1_000)) });
+    assert_eq!(rig.model.screen, Screen::Topics);
+    assert!(rig.model.topics.filter.starts_with("motorx") && rig.model.topics.filter.len() == 64);
+    rig.send(Msg::Open { screen: Screen::Log, filter: "gps".to_owned() });
+    assert_eq!((rig.model.screen, rig.model.screens.log.filter.as_str()), (Screen::Log, "gps"));
+    rig.send(Msg::Open { screen: Screen::Map, filter: String::new() });
+    assert_eq!(rig.model.screen, Screen::Map);
+}

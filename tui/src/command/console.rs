@@ -5,19 +5,24 @@ use std::process::ExitCode;
 
 use roverline_client::Config;
 
+use crate::cli::AppearanceArgs;
 use crate::command::Failure;
 use crate::command::coordination::client;
 use crate::environment::themes_dir;
 use crate::runtime;
 use crate::theme::{self, ColorDepth, Theme};
 
-/// Checks that the console can run: a terminal, and the requested theme.
-pub fn check(wanted: Option<&str>) -> Result<(Vec<Theme>, usize), Failure> {
+/// Checks that the console can run: a terminal, the requested theme, and a screen that has the filter.
+pub fn check(wanted: &AppearanceArgs) -> Result<(Vec<Theme>, usize), Failure> {
     let found = theme::load(themes_dir().as_deref());
     for error in &found.errors {
         tracing::warn!("theme: {error}");
     }
-    let index = match wanted {
+    if let Some(screen) = wanted.screen.filter(|screen| wanted.filter.is_some() && !screen.has_filter()) {
+        let text = format!("the screen {} has no filter; topics and log have one", screen.title());
+        return Err(Failure::Usage(text));
+    }
+    let index = match wanted.theme.as_deref() {
         Some(name) => found.find(name).ok_or_else(|| no_such_theme(name, &found))?,
         None => found.find(default_theme()).unwrap_or(0),
     };
@@ -32,11 +37,12 @@ pub fn check(wanted: Option<&str>) -> Result<(Vec<Theme>, usize), Failure> {
 }
 
 /// Runs the console until the operator quits.
-pub async fn run(config: Config, wanted: Option<&str>) -> Result<ExitCode, Failure> {
+pub async fn run(config: Config, wanted: &AppearanceArgs) -> Result<ExitCode, Failure> {
     let (themes, index) = check(wanted)?;
     // Locks are taken under the same name as by the commands that print.
     let client = client(std::env::var("ROVERLINE_CLIENT").ok());
-    runtime::run(config.named(&client), &themes, index).await?;
+    let first = wanted.screen.map(|screen| (screen, wanted.filter.clone().unwrap_or_default()));
+    runtime::run(config.named(&client), &themes, index, first).await?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -12,7 +12,7 @@ use crate::command::{Failure, console, headless};
 pub async fn run(demo: DemoArgs) -> Result<ExitCode, Failure> {
     if !demo.headless {
         // Checked before anything is started: the theme, and the terminal.
-        console::check(demo.appearance.theme.as_deref())?;
+        console::check(&demo.appearance)?;
     }
     let gateway = Gateway::start(&demo).await?;
     let done = if demo.headless {
@@ -23,7 +23,7 @@ pub async fn run(demo: DemoArgs) -> Result<ExitCode, Failure> {
     } else {
         let urls: Vec<&str> = gateway.endpoints.iter().map(|endpoint| endpoint.url.as_str()).collect();
         match Config::with_urls(&urls) {
-            Ok(config) => console::run(config, demo.appearance.theme.as_deref()).await,
+            Ok(config) => console::run(config, &demo.appearance).await,
             Err(error) => Err(Failure::Nothing(format!("the gateway announced an address: {error}"))),
         }
     };

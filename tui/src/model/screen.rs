@@ -48,4 +48,9 @@ impl Screen {
     pub fn number(self) -> usize {
         Screen::ALL.iter().position(|&screen| screen == self).unwrap_or(0) + 1
     }
+
+    /// Whether it has a list with a filter.
+    pub const fn has_filter(self) -> bool {
+        matches!(self, Screen::Topics | Screen::Log)
+    }
 }
