@@ -1,10 +1,10 @@
 //! Finds a controller among the event devices and reads it until it is unplugged.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
-use evdev::{AbsoluteAxisCode, Device, KeyCode};
+use evdev::{AbsoluteAxisCode, AttributeSetRef, Device, KeyCode};
 use tokio::sync::mpsc::Sender;
 
 use crate::runtime::controller::reading::Reading;
@@ -20,19 +20,28 @@ const MAX_DEVICES: usize = 256;
 pub(super) fn read_controllers(events: &Sender<PadEvent>) {
     let mut others = BTreeSet::new();
     while !events.is_closed() {
-        let present = event_devices();
-        others.retain(|path| present.contains(path));
-        let found = present.iter().filter(|path| !others.contains(*path)).find_map(|path| open(path));
-        match found {
-            Some(Opened::Controller(device)) => drop(read(device, events)),
-            Some(Opened::Other(path)) => {
-                others.insert(path);
-                continue;
-            }
-            None => {}
+        if let Some(device) = find(&mut others) {
+            read(device, events).unwrap_or_default();
         }
         std::thread::sleep(INTERVAL);
     }
+}
+
+/// The first controller that is there. What is none, a keyboard or a mouse, is not opened again.
+fn find(others: &mut BTreeSet<PathBuf>) -> Option<Device> {
+    let present = event_devices();
+    others.retain(|path| present.contains(path));
+    for path in present {
+        // One that may not be read is tried again later: permissions of a new device come after it.
+        let Some(device) = (!others.contains(&path)).then(|| Device::open(&path).ok()).flatten() else {
+            continue;
+        };
+        if is_controller(&device) {
+            return Some(device);
+        }
+        others.insert(path);
+    }
+    None
 }
 
 /// The paths of the event devices.
@@ -44,20 +53,12 @@ fn event_devices() -> BTreeSet<PathBuf> {
     entries.flatten().map(|entry| entry.path()).filter(is_event).take(MAX_DEVICES).collect()
 }
 
-enum Opened {
-    Controller(Device),
-    /// A keyboard, a mouse: it is not opened again.
-    Other(PathBuf),
-}
-
-/// Opens a device. One that may not be read is tried again later: permissions of a new device come after it.
-fn open(path: &Path) -> Option<Opened> {
-    let device = Device::open(path).ok()?;
+/// Whether it has the buttons and the left stick of a gamepad.
+fn is_controller(device: &Device) -> bool {
     let has_buttons = device.supported_keys().is_some_and(|keys| keys.contains(KeyCode::BTN_SOUTH));
-    let has_stick = device
-        .supported_absolute_axes()
-        .is_some_and(|axes| axes.contains(AbsoluteAxisCode::ABS_X) && axes.contains(AbsoluteAxisCode::ABS_Y));
-    Some(if has_buttons && has_stick { Opened::Controller(device) } else { Opened::Other(path.to_owned()) })
+    let stick = [AbsoluteAxisCode::ABS_X, AbsoluteAxisCode::ABS_Y];
+    let has_stick = |axes: &AttributeSetRef<AbsoluteAxisCode>| stick.iter().all(|axis| axes.contains(*axis));
+    has_buttons && device.supported_absolute_axes().is_some_and(has_stick)
 }
 
 /// Passes on what the controller does; ends when it is unplugged or nobody receives any more.
@@ -73,7 +74,7 @@ fn read(mut device: Device, events: &Sender<PadEvent>) -> Option<()> {
         events.blocking_send(event).ok()?;
     }
     while let Ok(arrived) = device.fetch_events() {
-        for event in arrived.filter_map(|event| reading.event(event.destructure())) {
+        for event in arrived.filter_map(|event| reading.event(&event.destructure())) {
             events.blocking_send(event).ok()?;
         }
     }

@@ -36,8 +36,8 @@ impl Reading {
     }
 
     /// Takes an event; `None` if it means nothing here.
-    pub(super) fn event(&mut self, event: EventSummary) -> Option<PadEvent> {
-        match event {
+    pub(super) fn event(&mut self, event: &EventSummary) -> Option<PadEvent> {
+        match *event {
             // 2 repeats a press.
             EventSummary::Key(_, code, value @ (0 | 1)) => Some(PadEvent::Button(button(code)?, value == 1)),
             EventSummary::AbsoluteAxis(_, code, value) if Some(code) == self.left_trigger => {
@@ -99,11 +99,11 @@ mod tests {
     }
 
     fn axis(reading: &mut Reading, code: AbsoluteAxisCode, value: i32) -> Option<PadEvent> {
-        reading.event(EventSummary::AbsoluteAxis(AbsoluteAxisEvent::new(code, value), code, value))
+        reading.event(&EventSummary::AbsoluteAxis(AbsoluteAxisEvent::new(code, value), code, value))
     }
 
     fn key(reading: &mut Reading, code: KeyCode, value: i32) -> Option<PadEvent> {
-        reading.event(EventSummary::Key(KeyEvent::new(code, value), code, value))
+        reading.event(&EventSummary::Key(KeyEvent::new(code, value), code, value))
     }
 
     #[test]
@@ -163,7 +163,7 @@ mod tests {
             let mut reading = Reading::new(axes.into_iter().map(|code| (code, low..=high)));
             for (kind, code) in [(kind % 0x20, code), (EventType::ABSOLUTE.0, code % 0x40)] {
                 let event = InputEvent::new(kind, code, value).destructure();
-                if let Some(PadEvent::Axis(_, deflection)) = reading.event(event) {
+                if let Some(PadEvent::Axis(_, deflection)) = reading.event(&event) {
                     prop_assert!((-1.0..=1.0).contains(&deflection));
                 }
             }
