@@ -150,6 +150,8 @@ fn what_is_not_valid_does_nothing() {
     .into_iter()
     .enumerate()
     {
+        // The authority is kept by commanding.
+        assert_eq!(send(port, &whole(200 + n, json!({}))).unwrap().0, 200);
         let (status, answer) = send(port, &whole(100 + n, change.clone())).unwrap();
         let detail = answer["detail"].as_str().unwrap_or_default();
         assert_eq!(status, expected, "{change}: {answer}");

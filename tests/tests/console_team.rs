@@ -139,9 +139,15 @@ fn rewind_shows_the_value_of_then_and_a_note_is_in_the_log() {
     assert!(late > early + 1.0, "{early} {late}");
     console.type_keys("t");
     console.until_shows("Nothing here is now");
-    console.type_keys("\u{1b}[D\u{1b}[D\u{1b}[D\u{1b}[D\u{1b}[D\u{1b}[D");
-    let then = console
-        .until("a position of the past", PATIENCE, |screen| odometry(screen).filter(|x| *x < late - 1.0));
+    let moment = |screen: &str| screen.split_once("◀◀ ")?.1.split_whitespace().next().map(str::to_owned);
+    let is_past = |screen: &str| odometry(screen).is_some_and(|x| x < late - 1.0);
+    // One second at a time: the history may begin only shortly before.
+    while !is_past(&console.screen()) {
+        let before = console.until("the moment that is shown", PATIENCE, moment);
+        console.type_keys("\u{1b}[D");
+        console.until("another moment", PATIENCE, |screen| moment(screen).filter(|shown| *shown != before));
+    }
+    let then = console.until("a position of the past", PATIENCE, odometry);
     observe_for(Duration::from_secs(2), "the past stays as it was");
     let still = console.until("the same position", PATIENCE, odometry);
     assert_eq!(then, still);

