@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Figures of both engines of DDS in one run: latency, loss, processor time and memory of the primary for three loads, idle cost,
-and the time until a large graph is listed.
+"""Figures of both engines of DDS in one run: latency, loss, processor time and memory of the primary for three loads, and the
+cost of being idle.
 
     scripts/ros2-trials figures [--seconds 20] [--engines cyclone,rustdds]
 
@@ -13,7 +13,7 @@ import struct
 import sys
 import time
 
-from rig import BASE_PORT, HERE, Foxglove, Gateway, Process, check, environment, get, until
+from rig import BASE_PORT, HERE, Foxglove, Gateway, Process, check, environment, until
 
 LOADS = [("1 kHz x 1 KiB", 1_000, 1_024), ("30 Hz x 100 kB", 30, 100_000), ("9 Hz x 900 kB", 9, 900_000)]
 # Where the data of a UInt8MultiArray begin: encapsulation, an empty layout, the length.
@@ -67,19 +67,6 @@ def idle(engine, seconds):
         print(f"{engine:<8} {'idle':<16} {processor_time(pid) - before:.2f} s in {seconds} s", flush=True)
 
 
-def discovery(engine, nodes, topics):
-    """From the gateway's start until its primary lists all topics of a graph that is there."""
-    with Process([sys.executable, str(HERE / "crowd.py"), str(nodes), str(topics)]) as crowd:
-        until("the crowd is there", 120, lambda: "ready" in crowd.output(), 0.2)
-        time.sleep(3)
-        with Gateway(engine=engine) as gateway:
-            start = time.monotonic()
-            listed = lambda: sum(t["name"].startswith("/crowd/") for t in get(gateway.ports[0], "/api/v2/topics")["topics"])  # noqa: E731,E501
-            until(f"{topics} topics", 60, lambda: listed() == topics)
-            print(f"{engine:<8} {nodes} participants, {topics} topics listed {time.monotonic() - start:.2f} s after the "
-                  "endpoints serve", flush=True)
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--seconds", type=int, default=20)
@@ -92,8 +79,6 @@ def main():
             load(engine, name, hz, size, options.seconds)
     for engine in engines:
         idle(engine, options.seconds)
-    for engine in engines:
-        discovery(engine, 40, 1_000)
 
 
 main()
