@@ -191,6 +191,18 @@ fn a_controller_drives_while_its_dead_man_button_is_held() {
     assert_eq!(sent(&rig), []);
     rig.send(Msg::Pad(PadEvent::Button(PadButton::DeadMan, true)));
     assert_eq!(sent(&rig), [(0.25, 0.0)]);
+    // A stick that moves all the time is sent with the pulses; at rest it is at once.
+    rig.effects.clear();
+    for n in 1..=100 {
+        rig.send(Msg::Pad(PadEvent::Axis(PadAxis::Linear, 1.0 - f64::from(n) / 200.0)));
+    }
+    assert_eq!(sent(&rig), []);
+    pulses(&mut rig, 1);
+    assert_eq!(sent(&rig).len(), 1);
+    rig.send(Msg::Pad(PadEvent::Axis(PadAxis::Linear, 0.0)));
+    assert_eq!(sent(&rig).last(), Some(&(0.0, 0.0)));
+    rig.send(Msg::Pad(PadEvent::Axis(PadAxis::Linear, 1.0)));
+    pulses(&mut rig, 1);
     rig.send(Msg::Pad(PadEvent::Disconnected));
     assert_eq!(sent(&rig).last(), Some(&(0.0, 0.0)));
     rig.effects.clear();

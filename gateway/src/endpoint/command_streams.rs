@@ -1,6 +1,6 @@
-//! What clients do through dialects without ids for commands, as events: a topic that a client publishes, or a service that
-//! it calls, again and again is a stream, with one event when it begins and one when it ends; anything else is an event of
-//! its own, with its outcome.
+//! Events of commands that have no id: publications, calls and goals of clients. A topic that a client publishes, or a
+//! service that it calls, again and again is a stream, with one event when it begins and one when it ends; anything else is
+//! an event of its own, with its outcome.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -26,17 +26,19 @@ const SWEEP_INTERVAL: Duration = Duration::from_millis(250);
 const FOLLOWED: usize = 256;
 /// Those of one session.
 const FOLLOWED_PER_SESSION: usize = 32;
+/// Characters of a type's name.
+const TYPE_NAME_CHARS: usize = 256;
 /// Characters of a reason.
 const REASON_CHARS: usize = 200;
 /// Events of single messages within a sweep; the others wait for the next one.
 const SINGLES_PER_SWEEP: usize = 8;
 
-/// Who does what.
+/// Identifies a stream: a session, and the target that it commands.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct StreamKey {
     /// The number of the session.
     pub session: u64,
-    /// What it does there.
+    /// The kind of command.
     pub kind: CommandKind,
     /// The topic, service, action or node.
     pub target: String,
@@ -97,7 +99,7 @@ pub struct StreamEvent {
     client: StreamClient,
 }
 
-/// What clients publish and call now.
+/// The streams of all sessions, and the single commands that have no event yet.
 #[derive(Debug, Default)]
 pub struct CommandStreams {
     followed: Mutex<BTreeMap<StreamKey, Followed>>,
@@ -123,7 +125,7 @@ impl CommandStreams {
         }
         let entry = followed.entry(key).or_insert_with(|| Followed {
             client: client(),
-            type_name: type_name.to_owned(),
+            type_name: type_name.chars().take(TYPE_NAME_CHARS).collect(),
             messages: 0,
             refused: 0,
             reason: None,
@@ -281,8 +283,13 @@ mod tests {
         let streams = CommandStreams::default();
         for n in 0..100 {
             let many = StreamKey { target: format!("/{n}"), ..key(0) };
-            streams.record(many, "a/msg/B", client, None, MS);
+            streams.record(many, &"x".repeat(10_000), client, Some("y".repeat(10_000)), MS);
         }
+        let is_short = |entry: &Followed| {
+            entry.type_name.len() == TYPE_NAME_CHARS
+                && entry.reason.as_ref().is_some_and(|why| why.len() == REASON_CHARS)
+        };
+        assert!(streams.followed.lock().values().all(is_short));
         assert_eq!(streams.followed.lock().len(), FOLLOWED_PER_SESSION);
         (1..10_000).for_each(|session| streams.record(key(session), "a/msg/B", client, None, MS));
         assert_eq!(streams.followed.lock().len(), FOLLOWED);

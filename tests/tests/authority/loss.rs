@@ -25,7 +25,7 @@ const ACCESS: &str = "[access]\nremote = \"commander\"\n";
 /// Keeps DDS on the rover's computer.
 const LOCAL_DDS: (&str, &str) = ("ROS_LOCALHOST_ONLY", "1");
 
-/// What happens to the driver of the moving rover.
+/// A way to lose the driver of the moving rover.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Loss {
     ClosedSocket,

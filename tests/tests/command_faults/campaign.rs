@@ -25,7 +25,7 @@ const GIVE_UP: Duration = Duration::from_secs(60);
 const TTL_MS: [u64; 4] = [500, 1_000, 2_000, 5_000];
 /// How long the service may take.
 const TIMEOUT_MS: u64 = 1_000;
-/// Faults come at least until the campaign has lasted this long.
+/// Least time between two commands of a client, so that a campaign lasts for several faults.
 const CLIENT_PERIOD: Duration = Duration::from_millis(100);
 
 /// A command, which is the same whoever sends it and however often.
@@ -65,7 +65,7 @@ impl Command {
         self.n
     }
 
-    /// When its time to live ends, in nanoseconds of `CLOCK_MONOTONIC`.
+    /// The end of its time to live, in nanoseconds of `CLOCK_MONOTONIC`.
     pub(crate) fn deadline_ns(&self) -> u64 {
         self.first.get().map_or(0, |first| first.at_ns + self.ttl_ms * 1_000_000)
     }

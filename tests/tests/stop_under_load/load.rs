@@ -34,10 +34,11 @@ impl Load {
         let sessions = ports.len() * SESSIONS;
         let per_batch = RATE * BATCH.as_millis() as u64 / 1_000 / sessions as u64 + 1;
         let senders = (0..sessions).map(|n| {
-            let (port, stop, sent) = (ports[n % ports.len()], stop.clone(), sent.clone());
+            let (port, kind) = (ports[n % ports.len()], n / ports.len());
+            let (stop, sent) = (stop.clone(), sent.clone());
             std::thread::spawn(move || {
                 while !stop.load(Ordering::Relaxed) {
-                    send(port, n / ports_of(n), per_batch, &stop, &sent);
+                    send(port, kind, per_batch, &stop, &sent);
                     observe_for(BATCH, "the endpoint has closed the session");
                 }
             })
@@ -57,11 +58,6 @@ impl Drop for Load {
         self.stop.store(true, Ordering::Relaxed);
         self.senders.drain(..).for_each(|sender| drop(sender.join()));
     }
-}
-
-/// Spreads the kinds over the ports.
-const fn ports_of(_n: usize) -> usize {
-    4
 }
 
 /// The `n`th command of a kind: publications without the authority, commands with new ids, calls of what there is not, and

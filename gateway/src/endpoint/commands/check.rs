@@ -117,7 +117,7 @@ impl CheckedCommand {
     }
 }
 
-/// How old a command is that left its client at `sent_ns`; one that comes from the future is new.
+/// The age of a command that left its client at `sent_ns`; zero if that is in the future.
 pub fn age(sent_ns: i64, now_ns: i64) -> Duration {
     Duration::from_nanos(u64::try_from(now_ns.saturating_sub(sent_ns)).unwrap_or(0))
 }

@@ -51,7 +51,7 @@ impl SourceControl for Rover {
     }
 }
 
-/// What a client does.
+/// A step of a client.
 #[derive(Clone, Debug)]
 enum Step {
     /// Sends a command to some endpoints at once.
@@ -126,7 +126,7 @@ impl Model {
     }
 
     fn command(&self, id: usize, is_other: bool, is_late: bool) -> CheckedCommand {
-        // What the rover does with it depends on the id alone.
+        // The rover decides by the id alone.
         let body = json!({"a": id, "b": id + usize::from(is_other) * 3});
         let request = self.ros.encode(&format!("{SERVICE}_Request"), &body).unwrap();
         CheckedCommand {

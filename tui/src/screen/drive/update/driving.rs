@@ -172,7 +172,13 @@ pub fn take_pad(model: &mut Model, event: &PadEvent) -> Vec<Effect> {
     if *event == PadEvent::Button(PadButton::Stop, true) {
         return vec![Effect::EmergencyStop { engage: true }];
     }
-    changed(model)
+    // A stick moves hundreds of times a second: the next pulse sends where it is, and only rest is sent at once.
+    let now = model.now.mono;
+    let rests = model.screens.drive.driving.as_ref().is_some_and(|driving| driving.velocity(now).is_zero());
+    match event {
+        PadEvent::Axis(..) if !rests => Vec::new(),
+        _ => changed(model),
+    }
 }
 
 /// Ends the mode when nobody can be known to drive. Called after every message, with its effects.
